@@ -1,0 +1,502 @@
+"""Assets: what a dataset is made from, as frozen values, and the decorators that make them.
+
+Nothing here runs anything or knows where data lies. Annotations are read when they are first asked for (by the
+graph), so that assets may be declared in any order.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+from lakehouse.errors import DefinitionError
+from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
+
+if TYPE_CHECKING:
+    import logging
+
+    from lakehouse.checks import Check
+
+RESERVED = ("partitions", "context")
+"""Parameters that are no inputs: the partitions to make, and the run's context."""
+
+
+class Layer(StrEnum):
+    """Where a dataset stands: raw, cleansed, or answering a question."""
+
+    BRONZE = "bronze"
+    SILVER = "silver"
+    GOLD = "gold"
+
+    @property
+    def reads(self) -> frozenset[Layer]:
+        """The layers that it may read from."""
+        match self:
+            case Layer.BRONZE:
+                return frozenset()
+            case Layer.SILVER:
+                return frozenset({Layer.BRONZE, Layer.SILVER})
+            case Layer.GOLD:
+                return frozenset({Layer.SILVER, Layer.GOLD})
+
+
+@final
+@dataclass(frozen=True)
+class From:
+    """Says outright which asset a parameter is.
+
+    Parameters:
+        asset: the asset, or its key
+
+    Examples:
+        >>> From("bronze.flights").key
+        'bronze.flights'
+    """
+
+    asset: Asset | str
+
+    @property
+    def key(self) -> str:
+        """The asset's key."""
+        return self.asset if isinstance(self.asset, str) else self.asset.key
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often and how patiently a step is tried again.
+
+    Parameters:
+        times: further attempts after the first
+        delay: seconds between attempts
+        timeout: seconds that one attempt may take; None: as long as it needs
+
+    Raises:
+        DefinitionError: a negative number
+
+    Examples:
+        >>> Retry(times=2, delay=30).times
+        2
+    """
+
+    times: int = 0
+    delay: float = 0
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.times < 0 or self.delay < 0 or (self.timeout is not None and self.timeout <= 0):
+            raise DefinitionError(f"{self} can't be: times and delay are 0 or more, a timeout is more than 0 seconds")
+
+
+@final
+@dataclass(frozen=True)
+class Context:
+    """What a step may know about the run it belongs to.
+
+    Parameters:
+        run_id: the run's id
+        asset: key of the asset that is being made
+        partitions: all partitions that the step makes
+        attempt: 1 for the first try
+        started_at: when the run started (UTC)
+        logger: where a function may log
+    """
+
+    run_id: str
+    asset: str
+    partitions: PartitionSet
+    attempt: int
+    started_at: datetime
+    logger: logging.Logger = field(repr=False, compare=False)
+
+
+# ── schemas ───────────────────────────────────────────────────────────────────────────────
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """A column that a schema names.
+
+    Parameters:
+        name: its name
+        dtype: its type, a polars data type; None: any
+        nullable: whether values may be missing
+        required: whether a frame must have it
+        description: what it means
+    """
+
+    name: str
+    dtype: Any = None
+    nullable: bool = False
+    required: bool = True
+    description: str = ""
+
+
+@final
+@dataclass(frozen=True)
+class Schema:
+    """The columns that an asset promises, or that a consumer asks for.
+
+    Parameters:
+        name: what people call it
+        columns: the columns, in order
+        model: the pandera model behind it, which also checks values
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    model: Any = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, model: Any) -> Schema:
+        """Read a pandera model.
+
+        Raises:
+            DefinitionError: it can't be read
+        """
+        try:
+            found = model.to_schema()
+            columns = tuple(
+                Column(
+                    name,
+                    getattr(column.dtype, "type", None),
+                    bool(column.nullable),
+                    bool(column.required),
+                    str(column.description or ""),
+                )
+                for name, column in found.columns.items()
+            )
+        except Exception as error:
+            raise DefinitionError(
+                f"the schema {getattr(model, '__name__', model)!r} can't be read: {type(error).__name__}: {error}",
+                hint="a schema is a pandera.polars DataFrameModel",
+            ) from error
+        return cls(getattr(model, "__name__", str(model)), columns, model)
+
+    def __getitem__(self, name: str) -> Column:
+        return next(c for c in self.columns if c.name == name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(c.name == name for c in self.columns)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of names, types and nullability."""
+        text = "\n".join(f"{c.name}:{c.dtype}:{c.nullable}:{c.required}" for c in self.columns)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def lacks(self, asked: Schema) -> list[tuple[str, str]]:
+        """What a consumer asks for and this schema doesn't promise: (column, why)."""
+        faults = []
+        for want in asked.columns:
+            if want.name not in self:
+                if want.required:
+                    faults.append((want.name, "is not promised"))
+                continue
+            have = self[want.name]
+            if want.dtype is not None and have.dtype is not None and want.dtype != have.dtype:
+                faults.append((want.name, f"is promised as {have.dtype}, asked for as {want.dtype}"))
+            elif have.nullable and not want.nullable:
+                faults.append((want.name, "may be missing a value there, must not here"))
+            elif want.required and not have.required:
+                faults.append((want.name, "is optional there, required here"))
+        return faults
+
+
+# ── assets ────────────────────────────────────────────────────────────────────────────────
+
+
+@final
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of an asset's function that is an input.
+
+    Parameters:
+        name: the parameter
+        source: the asset that its annotation names outright, if it does
+        frame: the type that the function wants to be given
+        schema: the contract, if its annotation has one
+    """
+
+    name: str
+    source: From | None
+    frame: Any
+    schema: Schema | None
+
+
+@dataclass(frozen=True)
+class _Signature:
+    inputs: tuple[Parameter, ...]
+    takes: frozenset[str]
+    frame: Any
+    schema: Schema | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Asset:
+    """A dataset as a value: how it is made, cut, checked and named. Made by [bronze][], [silver][] or [gold][].
+
+    Calling an asset calls its plain function, so that a unit test is a function call.
+
+    Parameters:
+        layer: where it stands
+        name: its name; the key is ``layer.name``
+        function: makes it from its inputs
+        partitions: how it is cut
+        checks: what stands before publication, besides its schema
+        description: what it is
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+        retry: how often a step of it is tried
+        declared_version: its code version, where a person gives one
+    """
+
+    layer: Layer
+    name: str
+    function: Callable[..., Any]
+    partitions: Partitions = field(default_factory=Unpartitioned)
+    checks: tuple[Check, ...] = ()
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    group: str = ""
+    retry: Retry = field(default_factory=Retry)
+    declared_version: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Layer and name: ``silver.flights``."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is cut at all."""
+        return not isinstance(self.partitions, Unpartitioned)
+
+    @property
+    def inputs(self) -> tuple[Parameter, ...]:
+        """The parameters that are inputs, in order."""
+        return self._signature.inputs
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Which of the reserved parameters the function has."""
+        return self._signature.takes
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the return annotation promises."""
+        return self._signature.schema
+
+    @cached_property
+    def code_version(self) -> str:
+        """The declared version, or a fingerprint of the function that is blind to comments and formatting."""
+        return self.declared_version or _fingerprint(self.function)
+
+    @cached_property
+    def _signature(self) -> _Signature:
+        return _read_signature(self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"Asset({self.key})"
+
+    def __reduce__(self) -> Any:
+        # The decorator has put the asset where the function's name points, so the function can't
+        # be pickled by reference, but the asset can. One that isn't found there goes by its parts.
+        module = inspect.getmodule(self.function)
+        if module is not None and getattr(module, self.function.__qualname__, None) is self:
+            return _by_name, (module.__name__, self.function.__qualname__)
+        return object.__reduce_ex__(self, 2)
+
+
+def _by_name(module: str, name: str) -> Any:
+    import importlib
+
+    return getattr(importlib.import_module(module), name)
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError):
+        code = getattr(function, "__code__", None)
+        return hashlib.sha256(code.co_code if code else repr(function).encode()).hexdigest()[:12]
+    if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
+        tree.decorator_list = []
+        if ast.get_docstring(tree) is not None:
+            tree.body = tree.body[1:]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
+
+
+def _read_signature(asset: Asset) -> _Signature:
+    function = asset.function
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise DefinitionError(
+            f"the annotations of {asset.key} can't be read: {type(error).__name__}: {error}",
+            hint="every name in an annotation must be known in the function's own module",
+        ) from error
+    inputs: list[Parameter] = []
+    takes: set[str] = set()
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise DefinitionError(
+                f"{asset.key} has the parameter {parameter}, which names no input",
+                hint="give each input a parameter of its own",
+            )
+        if name in RESERVED:
+            takes.add(name)
+        else:
+            frame, schema, source = _read_annotation(hints.get(name))
+            inputs.append(Parameter(name, source, frame, schema))
+    frame, schema, _ = _read_annotation(hints.get("return"))
+    return _Signature(tuple(inputs), frozenset(takes), frame, schema)
+
+
+def _read_annotation(hint: Any) -> tuple[Any, Schema | None, From | None]:
+    """Take an annotation apart: the type of frame, the schema, and the asset it names."""
+    source: From | None = None
+    schema: Schema | None = None
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *extras = typing.get_args(hint)
+        for extra in extras:
+            if isinstance(extra, From):
+                source = extra
+            elif isinstance(extra, Asset):
+                source = From(extra)
+            elif hasattr(extra, "to_schema"):
+                schema = Schema.of(extra)
+    arguments = typing.get_args(hint)
+    if arguments and hasattr(arguments[0], "to_schema"):
+        schema = Schema.of(arguments[0])
+    return typing.get_origin(hint) or hint, schema, source
+
+
+class Decorator(typing.Protocol):
+    """Turns a function into an asset of one layer."""
+
+    @typing.overload
+    def __call__(self, function: Callable[..., Any], /) -> Asset: ...
+
+    @typing.overload
+    def __call__(
+        self,
+        function: None = None,
+        /,
+        *,
+        partitions: Partitions | None = None,
+        checks: Sequence[Check] = (),
+        tags: Sequence[str] = (),
+        owners: Sequence[str] = (),
+        group: str = "",
+        retry: Retry | None = None,
+        code_version: str | None = None,
+        description: str | None = None,
+    ) -> Callable[[Callable[..., Any]], Asset]: ...
+
+
+def _decorator(layer: Layer) -> Decorator:
+    def decorate(
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        partitions: Partitions | None = None,
+        checks: Sequence[Check] = (),
+        tags: Sequence[str] = (),
+        owners: Sequence[str] = (),
+        group: str = "",
+        retry: Retry | None = None,
+        code_version: str | None = None,
+        description: str | None = None,
+    ) -> Any:
+        def make(function: Callable[..., Any]) -> Asset:
+            return _make(
+                layer,
+                function,
+                partitions=partitions,
+                checks=checks,
+                words={"tags": tags, "owners": owners},
+                group=group,
+                retry=retry,
+                code_version=code_version,
+                description=description,
+            )
+
+        return make if function is None else make(function)
+
+    decorate.__name__ = decorate.__qualname__ = str(layer)
+    return typing.cast(Decorator, decorate)
+
+
+def _make(
+    layer: Layer,
+    function: Callable[..., Any],
+    *,
+    partitions: Partitions | None,
+    checks: Sequence[Check],
+    words: Mapping[str, Sequence[str]],
+    group: str,
+    retry: Retry | None,
+    code_version: str | None,
+    description: str | None,
+) -> Asset:
+    name = getattr(function, "__name__", "")
+    where = f"@{layer} {name or function!r}"
+    if isinstance(function, Asset):
+        raise DefinitionError(f"@{layer} was given {function!r}, which is an asset already")
+    if not callable(function) or not name.isidentifier() or inspect.iscoroutinefunction(function):
+        raise DefinitionError(f"{where}: an asset is made from a named, ordinary function (def, not async)")
+    if partitions is not None and not isinstance(partitions, Partitions):
+        raise DefinitionError(f"{where}: partitions={partitions!r} is no partitions definition", hint="e.g. Daily(...)")
+    if partitions is not None and not isinstance(partitions, Unpartitioned) and not partitions.column:
+        raise DefinitionError(
+            f"{where}: {partitions} don't say which column holds the partition",
+            hint=f"{type(partitions).__name__}(..., column='date')",
+        )
+    for word, given in words.items():
+        if isinstance(given, str) or not all(isinstance(w, str) for w in given):
+            raise DefinitionError(f"{where}: {word} is a list of strings; given {given!r}")
+    for check in checks:
+        if not (hasattr(check, "name") and hasattr(check, "blocking")):
+            raise DefinitionError(f"{where}: {check!r} is no check", hint="see lakehouse.checks")
+    names = [check.name for check in checks]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise DefinitionError(f"{where}: two checks are named {twice[0]!r}", hint="give one of them a name= of its own")
+    return Asset(
+        layer=layer,
+        name=name,
+        function=function,
+        partitions=partitions or Unpartitioned(),
+        checks=tuple(checks),
+        description=inspect.cleandoc(description or function.__doc__ or ""),
+        tags=tuple(words["tags"]),
+        owners=tuple(words["owners"]),
+        group=group,
+        retry=retry or Retry(),
+        declared_version=code_version,
+    )
+
+
+bronze = _decorator(Layer.BRONZE)
+"""Declares a Bronze asset: data as its source has it."""
+silver = _decorator(Layer.SILVER)
+"""Declares a Silver asset: cleansed and typed, from Bronze and Silver."""
+gold = _decorator(Layer.GOLD)
+"""Declares a Gold asset: the answer to a question, from Silver and Gold."""

@@ -1,0 +1,191 @@
+"""Every error that the library raises on purpose, as one tree.
+
+    LakehouseError
+    ├── DefinitionError            an asset is declared in a way that can't work
+    ├── GraphError                 assets that don't fit together
+    │   ├── DuplicateAsset
+    │   ├── UnknownInput
+    │   ├── AmbiguousInput
+    │   ├── CycleError
+    │   ├── LayerViolation
+    │   ├── PartitionMismatch
+    │   └── ContractViolation
+    ├── UnknownAsset               a selection names what is not there
+    ├── SelectionError             a selection that can't be read
+    ├── PartitionError             a partition that can't be: wrong form, out of range, reversed
+    ├── PlanError                  a request that can't be planned
+    ├── StepError                  one step failed; nothing of it was published
+    │   ├── WrongFrame             the function returned what is no frame, or lacks a column
+    │   ├── SchemaViolation        columns or types are not what the schema promises
+    │   ├── RowsOutsidePartitions  rows for partitions that nobody asked for
+    │   ├── CheckError             a check itself raised
+    │   └── PartitionConflict      another run published the same partitions meanwhile
+    ├── StorageError               a table's home can't be reached, read or written
+    ├── LineageError               the lineage store can't be reached, read or written
+    ├── SettingsError              configuration that can't be used
+    ├── EngineError                the engine (Prefect) can't be reached or started
+    └── MaterializationFailed      a run in which something failed; carries the run
+
+Each message says what was given, what is allowed, and where there is one, the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakehouse.run import Run
+
+
+class LakehouseError(Exception):
+    """The root of all errors that the library raises on purpose.
+
+    Parameters:
+        message: what was given and what is wrong with it
+        hint: the next step, where there is one
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions with keyword-only arguments don't survive pickling by default, and errors
+        # cross process borders in task runners.
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _rebuild(cls: type[LakehouseError], state: dict[str, Any]) -> LakehouseError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state["message"], state["hint"])
+    error.__dict__.update(state)
+    return error
+
+
+class DefinitionError(LakehouseError):
+    """An asset is declared in a way that can't work."""
+
+
+class GraphError(LakehouseError):
+    """Assets that don't fit together."""
+
+
+class DuplicateAsset(GraphError):
+    """Two assets bear the same key."""
+
+
+class UnknownInput(GraphError):
+    """A parameter that names no asset."""
+
+
+class AmbiguousInput(GraphError):
+    """A parameter that could mean more than one asset."""
+
+
+class CycleError(GraphError):
+    """Assets that depend on each other in a circle."""
+
+
+class LayerViolation(GraphError):
+    """An asset that reads from a layer it may not read from."""
+
+
+class PartitionMismatch(GraphError):
+    """Two assets whose partitions can't be mapped to each other."""
+
+
+class ContractViolation(GraphError):
+    """A consumer asks for a column that its producer doesn't promise."""
+
+
+class UnknownAsset(LakehouseError):
+    """A name that no asset has."""
+
+
+class SelectionError(LakehouseError):
+    """A selection that can't be read."""
+
+
+class PartitionError(LakehouseError):
+    """A partition that can't be: wrong form, out of range, reversed."""
+
+
+class PlanError(LakehouseError):
+    """A request that can't be planned."""
+
+
+class StepError(LakehouseError):
+    """One step failed; nothing of it was published."""
+
+
+class WrongFrame(StepError):
+    """A function returned what is no frame, or a frame that lacks its partition column."""
+
+
+class SchemaViolation(StepError):
+    """Columns or types are not what the schema promises."""
+
+
+class RowsOutsidePartitions(StepError):
+    """A function returned rows for partitions that nobody asked for."""
+
+
+class CheckError(StepError):
+    """A check itself raised."""
+
+
+class PartitionConflict(StepError):
+    """Another run published the same partitions meanwhile."""
+
+
+class StorageError(LakehouseError):
+    """A table's home can't be reached, read or written."""
+
+
+class LineageError(LakehouseError):
+    """The lineage store can't be reached, read or written."""
+
+
+class SettingsError(LakehouseError):
+    """Configuration that can't be used."""
+
+
+class EngineError(LakehouseError):
+    """The engine can't be reached or started."""
+
+
+class MaterializationFailed(LakehouseError):
+    """A run in which something failed or was held back.
+
+    Parameters:
+        message: what failed, summed up
+        run: what was planned and what became of each step
+    """
+
+    def __init__(self, message: str, *, run: Run, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
+
+
+def shorten(items: Iterable[object], limit: int = 5, width: int = 60) -> str:
+    """List a few items and say how many more there are, so that a message stays readable."""
+    listed = [str(item) for item in items]
+    shown = ", ".join(i if len(i) <= width else i[: width - 1] + "…" for i in listed[:limit])
+    rest = len(listed) - limit
+    return f"{shown}, and {rest} more" if rest > 0 else shown
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Say which of the candidates come nearest to a name that isn't there."""
+    known = sorted(set(candidates))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if not close:
+        bare = name.rpartition(".")[2]
+        close = [k for k in known if k.rpartition(".")[2] == bare][:3]
+    return f"did you mean {' or '.join(close)}?" if close else None

@@ -1,0 +1,165 @@
+"""What is written down: one fact for each outcome of a step, and who may read or write them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from lakehouse.partitions import Pairs
+
+
+def new_id() -> str:
+    """An id whose text sorts by the time it was made: 12 hexadecimal digits of milliseconds, 20 of chance.
+
+    Examples:
+        >>> len(new_id())
+        32
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+class Status(StrEnum):
+    """What became of some partitions of a step."""
+
+    PUBLISHED = "published"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InputPin(_Frozen):
+    """An input as a step read it.
+
+    Parameters:
+        asset: its key
+        version: the table version that was read; None: the table was not there
+        partitions: which of its partitions were read
+    """
+
+    asset: str
+    version: int | None
+    partitions: Pairs = ()
+
+
+class CheckResult(_Frozen):
+    """What a check found in a step's rows.
+
+    Parameters:
+        name: the check
+        blocking: whether a failure holds partitions back
+        passed: whether it held in every partition
+        failed: the partitions in which it didn't
+        failing_rows: how many rows failed it, where it looks at rows
+        message: what it wanted and what it found
+    """
+
+    name: str
+    blocking: bool
+    passed: bool
+    failed: Pairs = ()
+    failing_rows: int = 0
+    message: str = ""
+
+
+class Fact(_Frozen):
+    """What became of some partitions of an asset in one step. Never changed once it is written.
+
+    Parameters:
+        id: time-ordered, from [new_id][]
+        asset: the asset's key
+        status: what became of them
+        partitions: which ones, as intervals
+        run: id of the run; attempt: 1 for the first try of the step
+        engine: what ran it
+        flow_run: Prefect's flow run; task_run: Prefect's task run
+        inputs: what was read, with the table versions
+        table: URI of the table
+        version: the table version that this publication made
+        code_version: of the asset's function; schema_version: fingerprint of its schema
+        rows: how many rows; bytes: of files, as stored
+        checks: what every check found
+        started: when the step began; finished: when it ended (UTC)
+        host: where it ran
+        reason: why, where it was not published
+        quarantine: URI of the rows that were held back
+    """
+
+    id: str
+    asset: str
+    status: Status
+    partitions: Pairs
+    run: str
+    started: datetime
+    finished: datetime
+    attempt: int = 1
+    engine: str = ""
+    flow_run: str | None = None
+    task_run: str | None = None
+    inputs: tuple[InputPin, ...] = ()
+    table: str = ""
+    version: int | None = None
+    code_version: str = ""
+    schema_version: str = ""
+    rows: int = 0
+    bytes: int = 0
+    checks: tuple[CheckResult, ...] = ()
+    host: str = ""
+    reason: str = ""
+    quarantine: str | None = None
+
+    def to_json(self) -> str:
+        """As one line of JSON; what is at its default is left out."""
+        return self.model_dump_json(exclude_defaults=True)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Fact:
+        """Read back what [Fact.to_json][] wrote."""
+        return cls.model_validate_json(text)
+
+
+class LineageReader(Protocol):
+    """Reads facts. Planning and display get no more than this."""
+
+    def facts(self, asset: str) -> list[Fact]:
+        """Every fact about an asset, in the order of their ids."""
+        ...
+
+    def latest_version(self, asset: str) -> int | None:
+        """The highest table version that a fact of the asset names; None: never published."""
+        ...
+
+    def run(self, run: str) -> list[Fact]:
+        """Everything that a run did, in the order of the facts' ids."""
+        ...
+
+    def built_from(self, asset: str) -> list[Fact]:
+        """Every published fact that names the asset among its inputs, in the order of their ids."""
+        ...
+
+
+class Lineage(LineageReader, Protocol):
+    """Reads and appends facts."""
+
+    uri: str
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Write facts: all of a call or none. A fact whose id is there already is left as it is.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
