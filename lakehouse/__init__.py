@@ -1,1 +1,65 @@
-from lakehouse.asset import *
+"""Software-defined data assets for Prefect.
+
+Declare Bronze, Silver and Gold datasets as typed functions; `materialize` works out what to build, runs it as a Prefect
+flow, publishes only what passes its checks, and records where every partition came from.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.asset import Asset, Context, From, Layer, Retry, bronze, gold, silver
+from lakehouse.errors import LakehouseError, MaterializationFailed
+from lakehouse.graph import AssetGraph
+from lakehouse.partitions import Daily, Hourly, Monthly, PartitionRange, PartitionSet, Static, Unpartitioned
+
+if TYPE_CHECKING:
+    from lakehouse.lake import Lakehouse, materialize, refresh, status
+    from lakehouse.run import Run
+
+_LAZY = {
+    "Lakehouse": "lakehouse.lake",
+    "Run": "lakehouse.run",
+    "materialize": "lakehouse.lake",
+    "refresh": "lakehouse.lake",
+    "status": "lakehouse.lake",
+}
+"""What needs more than definitions do: imported when it is first used."""
+
+__all__ = [
+    "Asset",
+    "AssetGraph",
+    "Context",
+    "Daily",
+    "From",
+    "Hourly",
+    "LakehouseError",
+    "Lakehouse",
+    "Layer",
+    "MaterializationFailed",
+    "Monthly",
+    "PartitionRange",
+    "PartitionSet",
+    "Retry",
+    "Run",
+    "Static",
+    "Unpartitioned",
+    "bronze",
+    "gold",
+    "materialize",
+    "refresh",
+    "silver",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

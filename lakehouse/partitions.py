@@ -803,14 +803,21 @@ class PartitionMapping:
 
     def upstream(self, wanted: PartitionSet) -> PartitionSet:
         """The upstream partitions that downstream ones need."""
-        return _carry(wanted, self.down, self.up, self.now)
+        return carry(wanted, self.up, self.now)
 
     def downstream(self, given: PartitionSet) -> PartitionSet:
         """The downstream partitions that upstream ones feed."""
-        return _carry(given, self.up, self.down, self.now)
+        return carry(given, self.down, self.now)
 
 
-def _carry(these: PartitionSet, source: Partitions, target: Partitions, now: datetime) -> PartitionSet:
+def carry(these: PartitionSet, target: Partitions, now: datetime) -> PartitionSet:
+    """The partitions of one definition that share some time (or key) with those of another.
+
+    Examples:
+        >>> str(carry(Monthly("2013-01").select("2013-02"), Daily("2013-01-01"), datetime(2014, 1, 1, tzinfo=UTC)))
+        '2013-02-01...2013-02-28'
+    """
+    source = these.partitions
     if not these:
         return target.empty()
     if source.domain == target.domain:

@@ -9,8 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lakehouse.errors import LineageError
 from lakehouse.partitions import Pairs
 
 
@@ -22,6 +23,9 @@ def new_id() -> str:
         32
     """
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+_Json = str | bytes  # named here: among a fact's fields, bytes is a number
 
 
 class Status(StrEnum):
@@ -122,9 +126,21 @@ class Fact(_Frozen):
         return self.model_dump_json(exclude_defaults=True)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Fact:
-        """Read back what [Fact.to_json][] wrote."""
-        return cls.model_validate_json(text)
+    def from_json(cls, text: _Json) -> Fact:
+        """Read back what [Fact.to_json][] wrote; fields that this version doesn't know are left out.
+
+        Raises:
+            LineageError: it is no fact
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(map(str, fault["loc"])) or "its text"
+            raise LineageError(
+                f"a fact can't be read: {where}: {fault['msg']}",
+                hint="was it written by a newer lakehouse? then upgrade this one",
+            ) from error
 
 
 class LineageReader(Protocol):
@@ -150,7 +166,10 @@ class LineageReader(Protocol):
 class Lineage(LineageReader, Protocol):
     """Reads and appends facts."""
 
-    uri: str
+    @property
+    def uri(self) -> str:
+        """What `open_lineage` opens this very store with."""
+        ...
 
     def append(self, facts: Sequence[Fact]) -> None:
         """Write facts: all of a call or none. A fact whose id is there already is left as it is.

@@ -1,0 +1,115 @@
+# Needs Python 3.11 or later with pip, and nothing else. Everything is installed below .venv.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+# The virtual environment is one shared resource: two installs at once would break it.
+.NOTPARALLEL:
+
+PYTHON ?= python3
+PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadgroup
+PARTITIONS ?= 2013-01-01...2013-01-31
+UV_REQUIREMENT ?= uv>=0.13,<0.14
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
+CODE := lakehouse io checks assets
+
+LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-strip-extras --no-emit-index-url --no-annotate --no-config --extra aws --extra dbt $(if $(UPGRADE),--upgrade)
+
+# Otherwise `python -m` puts this folder first on the path, and the bare lakehouse/ in it, which has
+# no io, checks or assets inside, hides the installed package.
+export PYTHONSAFEPATH := 1
+
+.PHONY: help setup demo test check lint format-check types contracts format lock clean FORCE
+
+help: ## List the targets
+	@echo "Usage: make TARGET"
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' Makefile | expand -t 16
+
+setup: $(VENV)/dev $(VENV)/project ## Install everything into .venv (a few minutes the first time)
+
+demo: $(VENV)/runtime $(VENV)/project ## Build the reference lakehouse for January 2013
+	@$(BIN)/lakehouse refresh '+gold.*' --partitions $(PARTITIONS)
+
+test: setup ## Run the tests (PYTEST_ARGS="..." replaces the arguments)
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: lint format-check types contracts ## Lint, formatting, types and import contracts
+
+lint: setup
+	@echo "Lint (ruff check)"
+	@$(BIN)/ruff check --quiet
+
+format-check: setup
+	@echo "Format (ruff format --check)"
+	@$(BIN)/ruff format --quiet --check --output-format concise
+
+# Not from here, where io/ would pass for the standard library's: from a folder that holds nothing but
+# the tests. The paths of what was linked are put back to those of the sources.
+types: setup
+	@echo "Types (mypy, strict; half a minute the first time)"
+	@mkdir -p $(VENV)/types && ln -sfn ../../tests $(VENV)/types/tests
+	@cd $(VENV)/types && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache \
+		-p lakehouse -p tests | sed -E -e 's#^.*/__editable__[^/]*/lakehouse/(io|checks|assets)/#\1/#' \
+		-e 's#^.*/__editable__[^/]*/##'
+
+# Not from here either: import-linter puts the current folder on the path.
+contracts: setup
+	@echo "Import contracts (import-linter)"
+	@cd $(VENV) && bin/lint-imports --config ../pyproject.toml --no-cache --no-logo
+
+format: setup ## Format the code, and mend what ruff can mend
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format
+
+lock: $(VENV)-lock/bin/uv ## Resolve the requirements anew (UPGRADE=1: to the newest versions)
+	@echo "Locking requirements.txt and requirements-dev.txt"
+	@$(LOCK) --group build --output-file requirements.txt pyproject.toml
+	@$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@if grep -nE '://|^-|@' requirements.txt requirements-dev.txt; then \
+		echo "These lines name a place to install from." >&2; exit 1; fi
+
+clean: ## Remove what was installed and cached; data stays
+	@rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The files below are stamps: each is as old as the step it stands for.
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or later is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime: requirements.txt $(VENV)/created
+	@echo "Installing what the library needs (one to three minutes the first time)"
+	@$(PIP) install --no-deps --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt requirements.txt $(VENV)/created
+	@echo "Installing what the library and its tests need (one to three minutes the first time)"
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.txt
+	@touch $(VENV)/runtime $@
+
+# An editable install in strict mode links file by file, so it is made anew when the list of files
+# changes. The list is written only when it differs; the stamp's age tells.
+$(VENV)/files: FORCE | $(VENV)/created
+	@find $(wildcard $(CODE)) \( -name '*.py' -o -name py.typed \) | LC_ALL=C sort > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(VENV)/project: pyproject.toml $(VENV)/files | $(VENV)/runtime
+	@echo "Linking lakehouse into $(VENV) (a few seconds)"
+	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=strict --editable .
+	@touch $@
+
+$(VENV)-lock/bin/uv:
+	@echo "Installing uv into $(VENV)-lock"
+	@$(PYTHON) -m venv $(VENV)-lock
+	@$(VENV)-lock/bin/python -m pip -qq --disable-pip-version-check install '$(UV_REQUIREMENT)'
+
+FORCE:

@@ -1,0 +1,165 @@
+"""Between the frame that a function wants, or returns, and the lazy frame that everything here speaks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from lakehouse.errors import DefinitionError, WrongFrame
+
+_KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
+
+
+def kind(annotation: Any) -> str:
+    """Name the kind of frame that an annotation asks for; ``lazy`` where it says nothing.
+
+    Parameters:
+        annotation: a type, or None
+
+    Raises:
+        DefinitionError: a type that can't be given
+
+    Examples:
+        >>> kind(pl.DataFrame)
+        'eager'
+    """
+    if annotation is None or annotation is Any:
+        return "lazy"
+    names = {f"{t.__module__.partition('.')[0]}.{t.__name__}" for t in getattr(annotation, "__mro__", ())}
+    kinds = {
+        "lazy": {"polars.LazyFrame"},
+        "eager": {"polars.DataFrame"},
+        "arrow": {"pyarrow.Table"},
+        "reader": {"pyarrow.RecordBatchReader"},
+        "duckdb": {"duckdb.DuckDBPyRelation", "_duckdb.DuckDBPyRelation"},
+        "pandas": {"pandas.DataFrame"},
+    }
+    for found, expected in kinds.items():
+        if names & expected:
+            return found
+    raise DefinitionError(f"{annotation!r} is no kind of frame that can be loaded; there are {_KINDS}")
+
+
+def give(frame: pl.LazyFrame, annotation: Any) -> Any:
+    """Turn a lazy frame into what a function's parameter asks for.
+
+    Raises:
+        DefinitionError: a type that can't be given
+    """
+    match kind(annotation):
+        case "lazy":
+            return frame
+        case "eager":
+            return frame.collect()
+        case "arrow":
+            return frame.collect().to_arrow()
+        case "reader":
+            return ArrowStream(frame).reader()
+        case "duckdb":
+            import duckdb
+
+            # A connection of its own for each frame: steps run in threads, connections don't.
+            return duckdb.connect().from_arrow(ArrowStream(frame).reader())
+        case _:
+            return frame.collect().to_pandas()
+
+
+def take(value: Any, *, where: str) -> pl.LazyFrame:
+    """Turn what a function returned into a lazy frame.
+
+    Parameters:
+        value: the returned value
+        where: the asset, for messages
+
+    Raises:
+        WrongFrame: it is no frame
+    """
+    if isinstance(value, pl.LazyFrame):
+        return value
+    if isinstance(value, pl.DataFrame):
+        return value.lazy()
+    if _is(value, "duckdb", "DuckDBPyRelation"):
+        return _lazy(pl.from_arrow(value.to_arrow_table()))
+    if _is(value, "pyarrow", "Table") or _is(value, "pyarrow", "RecordBatchReader"):
+        return _lazy(pl.from_arrow(value))
+    if _is(value, "pandas", "DataFrame"):
+        return _lazy(pl.from_pandas(value))
+    raise WrongFrame(
+        f"{where} returned {type(value).__name__}, which is no frame",
+        hint=f"return {_KINDS}" if value is not None else f"the function ends without a return; return {_KINDS}",
+    )
+
+
+def _is(value: Any, module: str, name: str) -> bool:
+    found = getattr(sys.modules.get(module), name, None)
+    return found is not None and isinstance(value, found)
+
+
+def _lazy(frame: Any) -> pl.LazyFrame:
+    return frame.lazy() if isinstance(frame, pl.DataFrame) else frame.to_frame().lazy()
+
+
+class ArrowStream:
+    """A lazy frame as a stream of Arrow record batches, so that it is never whole in memory.
+
+    Parameters:
+        frame: what to stream; it is computed while it is read
+
+    Examples:
+        >>> ArrowStream(pl.LazyFrame({"a": [1, 2]})).reader().read_all().num_rows
+        2
+    """
+
+    def __init__(self, frame: pl.LazyFrame) -> None:
+        self.frame = frame
+        self.error: Exception | None = None
+        """What the computation raised. Whoever reads the stream gets to see it only through several layers."""
+
+    def reader(self) -> Any:
+        """A new pyarrow RecordBatchReader."""
+        import pyarrow as pa
+
+        schema = pl.DataFrame(schema=self.frame.collect_schema()).to_arrow().schema
+        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+
+    def _batches(self, schema: Any) -> Iterator[Any]:
+        try:
+            for batch in self.frame.collect_batches(maintain_order=True):
+                yield from batch.to_arrow().cast(schema).to_batches()
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:
+    """Give columns back the types that storage has no word for (unsigned integers, categories, time zones).
+
+    Parameters:
+        frame: as it was read
+        dtypes: the type that each column should have; None, or a column that isn't there, is passed over
+    """
+    stored = frame.collect_schema()
+    casts = {
+        name: dtype
+        for name, dtype in dtypes.items()
+        if dtype is not None and name in stored and stored[name] != dtype and not _abstract(dtype)
+    }
+    zones = {
+        name: dtype
+        for name, dtype in casts.items()
+        if isinstance(dtype, pl.Datetime) and isinstance(stored[name], pl.Datetime) and dtype.time_zone
+    }
+    return frame.with_columns(
+        pl.col(name).dt.convert_time_zone(dtype.time_zone).dt.cast_time_unit(dtype.time_unit)
+        if name in zones
+        else pl.col(name).cast(dtype)
+        for name, dtype in casts.items()
+    )
+
+
+def _abstract(dtype: Any) -> bool:
+    """A type that names a family (``pl.Datetime`` without its unit) and so nothing to cast to."""
+    return isinstance(dtype, type) and issubclass(dtype, pl.Datetime | pl.Duration | pl.Decimal | pl.List | pl.Struct)

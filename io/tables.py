@@ -1,0 +1,129 @@
+"""What a table has to do, whoever keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from lakehouse.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTITION = "_partition"
+"""The column that names a row's partition in storage. Kept apart from the asset's own partition column, so that
+one kind of value (a safe string) stands for every type that such a column can have."""
+
+
+@final
+@dataclass(frozen=True)
+class Staged:
+    """A candidate: written, and seen by no reader.
+
+    Parameters:
+        attempt: what its files are named after
+        rows: rows by partition token; None stands for rows that belong to no partition at all
+        bytes: stored bytes by partition token
+        handle: what the table itself needs to publish it
+    """
+
+    attempt: str
+    rows: Mapping[str | None, int]
+    bytes: Mapping[str | None, int]
+    handle: Any = field(repr=False, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class Publication:
+    """A publication as the table's own log has it.
+
+    Parameters:
+        version: the table version that it made
+        payload: what was published along with it: the lineage facts, as text
+    """
+
+    version: int
+    payload: str
+
+
+class TableReader(Protocol):
+    """Reads a table."""
+
+    uri: str
+
+    def version(self) -> int | None:
+        """The newest version; None: nothing was ever published.
+
+        Raises:
+            StorageError: the table can't be reached
+        """
+        ...
+
+    def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
+        """The rows of some partitions (None: all) at a version (None: the newest), lazily.
+
+        Raises:
+            StorageError: the table or that version of it is not there
+        """
+        ...
+
+    def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
+        """How many rows each stored partition has, by token, from the table's log alone."""
+        ...
+
+    def publications(self, *, after: int | None) -> Sequence[Publication]:
+        """What was published after a version (None: ever), oldest first."""
+        ...
+
+
+class Table(TableReader, Protocol):
+    """Reads a table and publishes to it."""
+
+    def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
+        """Write a candidate to where no reader looks. A partitioned one bears the column [PARTITION][].
+
+        Raises:
+            StorageError: it can't be written
+        """
+        ...
+
+    def staged(self, staged: Staged) -> pl.LazyFrame:
+        """The rows of a candidate, lazily, with the column [PARTITION][] if it was staged with it."""
+        ...
+
+    def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
+        """Replace exactly these partitions by the candidate's rows of them, in one commit.
+
+        Parameters:
+            staged: the candidate
+            partitions: what is replaced; a partition without staged rows becomes empty
+            payload: text to keep in the table's log
+            since: the version that the step began with
+
+        Returns:
+            the version that it made
+
+        Raises:
+            PartitionConflict: one of the partitions was published by another after ``since``
+            StorageError: it can't be written; then nothing was
+        """
+        ...
+
+    def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
+        """Remove a candidate's files, but for those of the partitions that were published from it.
+
+        Parameters:
+            staged: the candidate; or the attempt, of a candidate that was never finished
+            published: the partitions that a version uses by now
+        """
+        ...
+
+    def quarantine(self, rows: pl.DataFrame, attempt: str) -> str:
+        """Keep rows that were held back; returns their URI."""
+        ...
+
+    def quarantined(self, uri: str) -> pl.LazyFrame:
+        """Rows that were held back."""
+        ...

@@ -1,0 +1,495 @@
+"""A lakehouse: assets, and where their tables and their lineage live. The verbs are its methods."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
+
+from lakehouse.asset import Asset, Layer
+from lakehouse.errors import LakehouseError, PartitionError, SettingsError
+from lakehouse.graph import AssetGraph
+from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
+from lakehouse.lineage.open import open_lineage
+from lakehouse.partitions import PartitionSet
+from lakehouse.plan import Plan, Upstream, make_plan
+from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
+from lakehouse.selection import Targets, select
+from lakehouse.settings import Settings, load_settings
+from lakehouse.step import RunInfo, load, unrecorded
+from lakehouse.trace import Trace, trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.io import Table
+
+EngineName = Literal["prefect", "inline"]
+T = TypeVar("T")
+
+
+@final
+@dataclass(frozen=True)
+class AssetStatus:
+    """What is known of one asset.
+
+    Parameters:
+        asset: the asset
+        expected: the partitions that could be there by now; present: those that are
+        held: those whose last attempt was held back by checks
+        failed: those whose last attempt failed
+        rows: rows in the table; None: there is none
+        last: the newest fact about it; None: nothing was ever tried
+        checks: what its checks found in the facts that are current, or that hold something back
+        quarantine: URIs of the rows that are held back now
+        uri: where its table lies
+    """
+
+    asset: Asset
+    expected: PartitionSet
+    present: PartitionSet
+    held: PartitionSet
+    failed: PartitionSet
+    rows: int | None
+    last: Fact | None
+    checks: tuple[CheckResult, ...]
+    quarantine: tuple[str, ...]
+    uri: str
+
+
+@final
+class Lakehouse:
+    """Assets and their home.
+
+    Parameters:
+        assets: the assets, or a module that holds them; what they depend on comes along
+        storage: root of all tables (a path, ``file://`` or ``s3://``), or a root for each layer
+        lineage: ``sqlite:///path``, ``dynamodb://table``, or a lineage store
+        settings: whatever isn't said here; read from the environment and ``pyproject.toml`` by default
+
+    Raises:
+        GraphError: the assets don't fit together
+        SettingsError: the configuration can't be used
+
+    Examples:
+        >>> import tempfile
+        >>> import polars as pl
+        >>> from lakehouse import Lakehouse, bronze
+        >>> @bronze
+        ... def numbers() -> pl.LazyFrame:
+        ...     return pl.LazyFrame({"n": [1, 2, 3]})
+        >>> folder = tempfile.mkdtemp()
+        >>> lake = Lakehouse([numbers], storage=folder, lineage=f"sqlite:///{folder}/lineage.db")
+        >>> run = lake.materialize(numbers, engine="inline")
+        >>> run.frame(numbers).collect().height
+        3
+    """
+
+    def __init__(
+        self,
+        assets: Iterable[Asset] | ModuleType | AssetGraph,
+        *,
+        storage: str | Path | Mapping[str, str | Path] | None = None,
+        lineage: str | Lineage | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        if isinstance(assets, AssetGraph):
+            self.graph = assets
+        else:
+            self.graph = AssetGraph(assets_in(assets) if isinstance(assets, ModuleType) else assets)
+        self.settings = settings or load_settings()
+        self._roots = _roots(storage, self.settings)
+        self._lineage = lineage if lineage is not None else self.settings.lineage
+
+    # ── homes ─────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Where facts are read and written."""
+        return open_lineage(self._lineage) if isinstance(self._lineage, str) else self._lineage
+
+    def table(self, asset: Asset) -> Table:
+        """Where an asset's rows live."""
+        from lakehouse.io.delta import DeltaLakeTable
+        from lakehouse.io.storage import Location
+
+        root, below = self._roots[asset.layer]
+        location = Location.of(root, self.settings.storage_options)
+        return DeltaLakeTable(location.child(*below, asset.name), partitioned=asset.partitioned)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open connection doesn't travel; the store is opened again where the copy arrives.
+        return {k: v for k, v in self.__dict__.items() if k != "lineage"}
+
+    def __repr__(self) -> str:
+        return f"Lakehouse({len(self.graph)} assets, lineage={self._lineage!r})"
+
+    # ── verbs ─────────────────────────────────────────────────────────────────────────────
+
+    def select(self, targets: Targets) -> tuple[Asset, ...]:
+        """The assets that a selection names, producers first; see [lakehouse.selection][]."""
+        return select(self.graph, targets)
+
+    def plan(
+        self,
+        targets: Targets,
+        partitions: Any = None,
+        *,
+        upstream: Upstream = "missing",
+        refresh: bool = False,
+        chunk: int | None = None,
+        now: datetime | None = None,
+    ) -> Plan:
+        """What [Lakehouse.materialize][] would do, or with ``refresh=True`` what [Lakehouse.refresh][] would.
+
+        Parameters:
+            targets: an asset, several, or a selection such as ``"+gold.*"``
+            partitions: a key, a list of keys, a range ``"a...b"`` with both ends; None: what is missing
+            upstream: what to do about inputs: build those ``"missing"``, ``"all"`` of them, or ``"none"``
+            refresh: leave target partitions that are there
+            chunk: partitions in a step, at most
+            now: the present
+
+        Raises:
+            UnknownAsset: a name that no asset has
+            PartitionError: partitions that can't be
+            PlanError: a request that can't be planned
+        """
+        return self._plan(self._observe(targets), targets, partitions, upstream, refresh, chunk, now)
+
+    def materialize(
+        self,
+        targets: Targets,
+        partitions: Any = None,
+        *,
+        upstream: Upstream = "missing",
+        engine: EngineName | Engine | None = None,
+        chunk: int | None = None,
+        raise_on_failure: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Run:
+        """Build what is named, and what it lacks upstream.
+
+        Parameters:
+            targets: an asset, several, or a selection such as ``"+gold.*"``
+            partitions: a key, a list of keys, a range ``"a...b"`` with both ends, built whether they are there or
+                not; None: what is missing
+            upstream: what to do about inputs: build those ``"missing"``, ``"all"`` of them, or ``"none"``
+            engine: ``"prefect"``, ``"inline"``, or an engine
+            chunk: partitions in a step, at most
+            raise_on_failure: whether a run in which something failed raises; else it is returned
+            watcher: is told what happens
+
+        Raises:
+            MaterializationFailed: something failed or was held back; carries the run
+            UnknownAsset, PartitionError, PlanError: a request that can't be
+            EngineError: the engine can't be reached
+        """
+        return self._execute(
+            targets, partitions, upstream, False, engine, chunk, raise_on_failure, watcher or Silent()
+        )
+
+    def refresh(
+        self,
+        targets: Targets,
+        partitions: Any = None,
+        *,
+        upstream: Upstream = "missing",
+        engine: EngineName | Engine | None = None,
+        chunk: int | None = None,
+        raise_on_failure: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Run:
+        """Build only what is missing of what is named. With nothing missing it writes nothing.
+
+        Takes, returns and raises what [Lakehouse.materialize][] does.
+        """
+        return self._execute(
+            targets, partitions, upstream, True, engine, chunk, raise_on_failure, watcher or Silent()
+        )
+
+    def load(
+        self, asset: Asset | str, partitions: Any = None, *, version: int | None = None
+    ) -> pl.LazyFrame:
+        """The rows of an asset as they are published, lazily.
+
+        Parameters:
+            asset: the asset, or its key
+            partitions: which partitions; None: all
+            version: a table version; None: the newest
+
+        Raises:
+            UnknownAsset: no such asset; PartitionError: partitions that can't be
+            StorageError: it was never published, or can't be reached
+        """
+        found = self.graph[asset]
+        chosen = None if partitions is None else self._partitions(found, partitions)
+        return load(self.table(found), found, chosen, version=version)
+
+    def status(self, targets: Targets | None = None, *, now: datetime | None = None) -> list[AssetStatus]:
+        """What is known of each asset: how much of its range is there, and how its last run went.
+
+        Parameters:
+            targets: which assets; None: all
+            now: the present
+        """
+        assets = tuple(self.graph) if targets is None else self.select(targets)
+        moment = now or datetime.now(UTC)
+        return self._each(assets, lambda asset: self._status(asset, moment))
+
+    def trace(self, asset: Asset | str, partitions: Any = None) -> Trace:
+        """What an asset's rows were made from, and what was made from them, with versions.
+
+        Parameters:
+            asset: the asset, or its key
+            partitions: which partitions; None: all that are there
+
+        Raises:
+            UnknownAsset: no such asset; PartitionError: partitions that can't be
+        """
+        found = self.graph[asset]
+        chosen = None if partitions is None else self._partitions(found, partitions)
+        return trace(self.graph, self.lineage, found, chosen)
+
+    # ── how ───────────────────────────────────────────────────────────────────────────────
+
+    def _execute(
+        self,
+        targets: Targets,
+        partitions: Any,
+        upstream: Upstream,
+        refresh: bool,
+        engine: EngineName | Engine | None,
+        chunk: int | None,
+        raise_on_failure: bool,
+        watcher: Watcher,
+    ) -> Run:
+        began = time.perf_counter()
+        walker = _engine(engine or self.settings.engine, self.settings.workers)
+        seen = self._observe(targets)
+        plan = self._plan(seen, targets, partitions, upstream, refresh, chunk, None)
+        found = [fact for one in seen.values() for fact in one.unrecorded]
+        if found:
+            self.lineage.append(found)
+        info = RunInfo(new_id(), datetime.now(UTC), getattr(walker, "name", type(walker).__name__))
+        results = tuple(walker.execute(plan, self, info, watcher)) if plan else ()
+        run = Run(info.id, plan, results, time.perf_counter() - began, self)
+        return run.raise_on_failure() if raise_on_failure else run
+
+    def _plan(
+        self,
+        seen: Mapping[str, _Seen],
+        targets: Targets,
+        partitions: Any,
+        upstream: Upstream,
+        refresh: bool,
+        chunk: int | None,
+        now: datetime | None,
+    ) -> Plan:
+        return make_plan(
+            self.graph,
+            self.select(targets),
+            lambda asset: seen[asset.key].state,
+            partitions=partitions,
+            upstream=upstream,
+            only_missing=refresh,
+            chunk=self.settings.chunk if chunk is None else chunk,
+            now=now or datetime.now(UTC),
+        )
+
+    def _observe(self, targets: Targets) -> dict[str, _Seen]:
+        """What lineage and the tables' own logs say of the targets and of all they depend on."""
+        named = self.select(targets)
+        needed = {a.key: a for target in named for a in (*self.graph.ancestors(target), target)}
+        return dict(zip(needed, self._each(needed.values(), self._see), strict=True))
+
+    def _see(self, asset: Asset) -> _Seen:
+        found = unrecorded(self.table(asset), self.lineage, asset.key)
+        known = self.lineage.facts(asset.key)
+        ids = {fact.id for fact in known}
+        return _Seen(
+            AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found)
+        )
+
+    def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
+        """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
+        listed = list(assets)
+        if len(listed) < 2:
+            return [look(asset) for asset in listed]
+        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="lakehouse") as pool:
+            return list(pool.map(look, listed))
+
+    def _status(self, asset: Asset, now: datetime) -> AssetStatus:
+        table = self.table(asset)
+        seen = self._see(asset)
+        state = seen.state
+        held = state.last(Status.REJECTED)
+        tried = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
+        shown = [_checks_of(part, fact) for part, fact in (*state.current, *tried)]
+        return AssetStatus(
+            asset=asset,
+            expected=asset.partitions.all(now),
+            present=state.present,
+            held=held,
+            failed=state.last(Status.FAILED),
+            rows=None if table.version() is None else sum(table.rows().values()),
+            last=max((fact for _, fact in state.attempts), key=lambda fact: fact.id, default=None),
+            checks=merge_checks(shown),
+            quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
+            uri=table.uri,
+        )
+
+    def _partitions(self, asset: Asset, wanted: Any) -> PartitionSet:
+        try:
+            return asset.partitions.select(wanted, now=datetime.now(UTC))
+        except PartitionError as error:
+            raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
+
+
+@dataclass(frozen=True)
+class _Seen:
+    state: AssetState
+    unrecorded: tuple[Fact, ...] = field(default=())
+
+
+def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:
+    """What a fact's checks say of the part of it that still counts."""
+    found = []
+    for check in fact.checks:
+        failed = part.partitions.from_pairs(check.failed) & part
+        found.append(
+            check.model_copy(
+                update={
+                    "passed": not failed,
+                    "failed": failed.to_pairs(),
+                    "failing_rows": check.failing_rows if failed else 0,
+                }
+            )
+        )
+    return found
+
+
+def _roots(
+    storage: str | Path | Mapping[str, str | Path] | None, settings: Settings
+) -> dict[Layer, tuple[str | Path, tuple[str, ...]]]:
+    """For each layer its root, and the folders below it: a root of a layer's own needs no folder of its name."""
+    common = settings.storage if storage is None or isinstance(storage, Mapping) else storage
+    own: Mapping[str, Any] = storage if isinstance(storage, Mapping) else {}
+    unknown = set(own) - set(Layer)
+    if unknown:
+        raise SettingsError(
+            f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(Layer)}"
+        )
+    roots: dict[Layer, tuple[str | Path, tuple[str, ...]]] = {}
+    for layer in Layer:
+        special = own.get(layer) or (getattr(settings, layer) if storage is None else None)
+        roots[layer] = (special, ()) if special else (common, (str(layer),))
+    return roots
+
+
+def _engine(engine: EngineName | Engine, workers: int) -> Engine:
+    if not isinstance(engine, str):
+        return engine
+    if engine == "inline":
+        from lakehouse.engines.inline import InlineEngine
+
+        return InlineEngine()
+    if engine == "prefect":
+        from lakehouse.engines.prefect import PrefectEngine
+
+        return PrefectEngine(workers=workers)
+    raise SettingsError(f"engine={engine!r} is not known; there are prefect and inline")
+
+
+# ── modules of assets ─────────────────────────────────────────────────────────────────────
+
+
+def assets_in(module: ModuleType | str) -> list[Asset]:
+    """The assets that a module holds or imports.
+
+    Parameters:
+        module: the module, or its dotted name
+
+    Raises:
+        SettingsError: it can't be imported, and why; or it holds no asset
+    """
+    if isinstance(module, str):
+        module = _import(module)
+    found = [value for value in vars(module).values() if isinstance(value, Asset)]
+    if not found:
+        raise SettingsError(
+            f"the module {module.__name__} holds no asset", hint="declare one with @bronze, @silver or @gold"
+        )
+    return found
+
+
+def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # A command's own folder is on Python's path, the one it is called in is not.
+        sys.path.append(here)
+    try:
+        return importlib.import_module(name)
+    except LakehouseError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise SettingsError(
+                f"there is no module {name!r}",
+                hint="set LAKEHOUSE_MODULE or [tool.lakehouse] module to the module that holds your assets",
+            ) from error
+        raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
+    except Exception as error:
+        raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What an import raised, and in which line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+# ── the same verbs, without a lakehouse of one's own ──────────────────────────────────────
+
+
+def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
+    """The lakehouse that settings describe: over the targets' ancestors, or over the module that they name."""
+    settings = load_settings()
+    listed = [targets] if isinstance(targets, Asset | str) else list(targets or [])
+    assets = [target for target in listed if isinstance(target, Asset)]
+    if not assets or len(assets) < len(listed):
+        assets += assets_in(settings.module)
+    return Lakehouse(assets, settings=settings)
+
+
+def materialize(targets: Targets, partitions: Any = None, **options: Any) -> Run:
+    """Build what is named, in the lakehouse that settings describe; see [Lakehouse.materialize][]."""
+    return open_lakehouse(targets).materialize(targets, partitions, **options)
+
+
+def refresh(targets: Targets, partitions: Any = None, **options: Any) -> Run:
+    """Build what is missing, in the lakehouse that settings describe; see [Lakehouse.refresh][]."""
+    return open_lakehouse(targets).refresh(targets, partitions, **options)
+
+
+def plan(targets: Targets, partitions: Any = None, **options: Any) -> Plan:
+    """What would be done, in the lakehouse that settings describe; see [Lakehouse.plan][]."""
+    return open_lakehouse(targets).plan(targets, partitions, **options)
+
+
+def status(targets: Targets | None = None) -> list[AssetStatus]:
+    """What is known of assets, in the lakehouse that settings describe; see [Lakehouse.status][]."""
+    return open_lakehouse(targets).status(targets)
+
+

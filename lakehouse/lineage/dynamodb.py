@@ -1,0 +1,504 @@
+"""Lineage in one DynamoDB table: the store that many machines share.
+
+All items lie under a partition key ``pk`` and a sort key ``sk``:
+
+| pk | sk | other attributes |
+| --- | --- | --- |
+| ``asset#<asset>`` | ``<id>`` | ``body``: the fact, as JSON; compressed (binary) where it is long |
+| ``run#<run>`` | ``<id>#<asset>`` | ``asset``, ``id``: where the body is |
+| ``input#<asset>`` | ``<id>#<asset>`` | the same, for each input of a published fact |
+| ``version#<asset>`` | ``<version, 20 digits>#<id>`` | the same, for each fact with a table version |
+
+A fact is there once its *body* is there. Pointers are written first and may be written twice; a pointer
+without a body, which a killed process can leave behind, is passed over by readers. So a body is stored once
+however many inputs it has, no index has to be kept, and every read is strongly consistent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import random
+import threading
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, final
+from urllib.parse import urlencode
+
+import boto3
+from botocore import exceptions as aws
+from botocore.config import Config
+
+from lakehouse.errors import LineageError
+from lakehouse.lineage.facts import Fact, Status
+
+Item = dict[str, dict[str, Any]]
+
+_COMPRESS_FROM = 4 * 1024
+"""Bytes of JSON from which a body is compressed: writing is paid for by the kilobyte."""
+
+_ITEM_BYTES = 400 * 1024
+_TRANSACTION_ITEMS, _TRANSACTION_BYTES = 100, 3_500_000  # of 4 MB: the rest is for envelopes
+_BATCH_PUTS, _BATCH_GETS = 25, 100
+
+_TRIES = 12
+"""How often a call is made that DynamoDB throttles: about 20 s of waiting in all."""
+
+_TRIES_TO_CONNECT = 3
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 10.0  # seconds
+_LONGEST_CREATION = 120  # seconds
+
+_NOT_THERE = "ResourceNotFoundException"
+_IS_THERE = "ConditionalCheckFailedException"
+_CANCELLED = "TransactionCanceledException"
+
+_PASSING = {
+    "InternalServerError",
+    "LimitExceededException",
+    "ProvisionedThroughputExceeded",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "Throttling",
+    "ThrottlingError",
+    "ThrottlingException",
+    "TransactionConflict",
+    "TransactionConflictException",
+    "TransactionInProgressException",
+}
+"""Codes of errors, and of reasons for which a transaction is cancelled, that pass by themselves."""
+
+_NOT_KNOWN = {
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "UnrecognizedClientException",
+}
+"""Codes of errors that say that the credentials don't hold."""
+
+
+@final
+class DynamoDBLineage:
+    """Facts in one DynamoDB table, which any number of machines may share.
+
+    An append of up to 100 facts (3.5 MB) is all-or-nothing. A longer one is cut between facts, and when it
+    fails in the middle it can be repeated: what is there already is left as it is. Calls that DynamoDB
+    throttles are repeated with exponential back-off and jitter.
+
+    Parameters:
+        table: the table's name
+        region: AWS region; by default what boto3 finds (``AWS_REGION``, the profile)
+        endpoint: URL of another endpoint; by default what boto3 finds (``AWS_ENDPOINT_URL``)
+        create: make the table (on-demand billing) at the first append if it is not there, and read a
+            table that is not there as empty. False: both are errors.
+        sleep: waits for some seconds; given by tests
+
+    Raises:
+        LineageError: (by every method) the table is not there and may not be made, access is refused,
+            credentials or region are missing, DynamoDB can't be reached or keeps throttling, or a fact
+            is longer than 400 KB when compressed
+
+    Examples:
+        >>> DynamoDBLineage("lakehouse-lineage", region="eu-central-1").uri
+        'dynamodb://lakehouse-lineage?region=eu-central-1'
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        create: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.table = table
+        self.region = region
+        self.endpoint = endpoint
+        self.create = create
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._made: tuple[int, Any] | None = None
+
+    @property
+    def uri(self) -> str:
+        """What `open_lineage` opens this very store with."""
+        options = {
+            "region": self.region,
+            "endpoint": self.endpoint,
+            "create": None if self.create else "false",
+        }
+        given = urlencode({name: value for name, value in options.items() if value is not None}, safe=":/")
+        return f"dynamodb://{self.table}" + (f"?{given}" if given else "")
+
+    @property
+    def client(self) -> Any:
+        """The boto3 client, made when it is first asked for."""
+        made = self._made
+        if made is None or made[0] != os.getpid():  # connections must not be shared over a fork
+            with self._lock:
+                made = self._made
+                if made is None or made[0] != os.getpid():
+                    made = self._made = (os.getpid(), self._new_client())
+        return made[1]
+
+    # ── writing ───────────────────────────────────────────────────────────────────────────
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Write facts: all of a call or none. A fact whose id the asset has already is left as it is."""
+        bodies: dict[tuple[str, str], Item] = {}
+        pointers: dict[tuple[str, str], Item] = {}
+        for fact in facts:
+            bodies.setdefault((fact.asset, fact.id), _body(fact))
+            pointers.update(((p["pk"]["S"], p["sk"]["S"]), p) for p in _pointers(fact))
+        for some in _cut(list(pointers.values()), _BATCH_PUTS):
+            self._put_pointers(some)
+        for group in _transactions(bodies.values()):
+            self._put_bodies(group)
+
+    def create_table(self) -> None:
+        """Make the table, unless it is there, and wait until it can be used (two minutes at most)."""
+        with contextlib.suppress(aws.ClientError):  # it is there, or another process is making it
+            self._do(
+                "create_table",
+                expected=("ResourceInUseException",),
+                TableName=self.table,
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in ("pk", "sk")],
+                KeySchema=_KEYS,
+                BillingMode="PAY_PER_REQUEST",
+            )
+        for _ in range(_LONGEST_CREATION):
+            try:
+                found = self._do("describe_table", expected=(_NOT_THERE,), TableName=self.table)["Table"]
+            except aws.ClientError:
+                found = {}  # just made: not every server of DynamoDB has heard of it
+            if found.get("TableStatus") in ("ACTIVE", "UPDATING"):
+                self._see_keys(found["KeySchema"])
+                return
+            self._sleep(1.0)
+        raise LineageError(
+            f"the DynamoDB table {self._place} was not ready {_LONGEST_CREATION} s after it was asked for",
+            hint=f"see what keeps it: {self._cli('describe-table')}",
+        )
+
+    def _put_pointers(self, pointers: list[Item]) -> None:
+        left: Any = {self.table: [{"PutRequest": {"Item": pointer}} for pointer in pointers]}
+        for attempt in itertools.count(1):
+            left = self._do("batch_write_item", RequestItems=left).get("UnprocessedItems")
+            if not left:
+                return
+            self._wait("batch_write_item", attempt)
+
+    def _put_bodies(self, bodies: list[Item]) -> None:
+        new: dict[str, Any] = {"TableName": self.table, "ConditionExpression": "attribute_not_exists(pk)"}
+        while bodies:
+            try:
+                if len(bodies) == 1:
+                    self._do("put_item", expected=(_IS_THERE,), Item=bodies[0], **new)
+                else:
+                    puts = [{"Put": {"Item": body, **new}} for body in bodies]
+                    self._do("transact_write_items", expected=(_CANCELLED,), TransactItems=puts)
+                return
+            except aws.ClientError as error:
+                there = [r == "ConditionalCheckFailed" for r in _reasons(error)] or [
+                    _code(error) == _IS_THERE
+                ]
+                if not any(there):
+                    raise self._error("transact_write_items", error) from error
+                bodies = [body for body, is_there in zip(bodies, there, strict=True) if not is_there]
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────
+
+    def facts(self, asset: str) -> list[Fact]:
+        """Every fact about an asset, in the order of their ids."""
+        return [_fact(item) for item in self._query(f"asset#{asset}")]
+
+    def latest_version(self, asset: str) -> int | None:
+        """The highest table version that a fact of the asset names; None: never published."""
+        for pointer in self._query(f"version#{asset}", ScanIndexForward=False, Limit=10):
+            for fact in self._pointed_at([pointer]):
+                if fact.version is not None and _version_key(fact.version, fact.id) == pointer["sk"]["S"]:
+                    return fact.version
+        return None
+
+    def run(self, run: str) -> list[Fact]:
+        """Everything that a run did, in the order of the facts' ids."""
+        return [fact for fact in self._pointed_at(self._query(f"run#{run}")) if fact.run == run]
+
+    def built_from(self, asset: str) -> list[Fact]:
+        """Every published fact that names the asset among its inputs, in the order of their ids."""
+        return [
+            fact
+            for fact in self._pointed_at(self._query(f"input#{asset}"))
+            if fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
+        ]
+
+    def close(self) -> None:
+        """Let go of connections; the next call makes new ones."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None and made[0] == os.getpid():
+            made[1].close()
+
+    def _query(self, key: str, **options: Any) -> Iterator[Item]:
+        """The items under a partition key, page by page."""
+        start: dict[str, Any] = {}
+        while True:
+            page = self._do(
+                "query",
+                TableName=self.table,
+                ConsistentRead=True,
+                KeyConditionExpression="pk = :key",
+                ExpressionAttributeValues={":key": {"S": key}},
+                **options,
+                **start,
+            )
+            yield from page.get("Items", [])
+            if not page.get("LastEvaluatedKey"):
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def _pointed_at(self, pointers: Iterable[Item]) -> list[Fact]:
+        keys = [{"pk": {"S": f"asset#{p['asset']['S']}"}, "sk": p["id"]} for p in pointers]
+        facts = []
+        for some in _cut(keys, _BATCH_GETS):
+            left: Any = {self.table: {"Keys": some, "ConsistentRead": True}}
+            for attempt in itertools.count(1):
+                answer = self._do("batch_get_item", RequestItems=left)
+                facts += [_fact(item) for item in answer.get("Responses", {}).get(self.table, [])]
+                left = answer.get("UnprocessedKeys")
+                if not left:
+                    break
+                self._wait("batch_get_item", attempt)
+        return sorted(facts, key=lambda fact: (fact.id, fact.asset))
+
+    # ── calling ───────────────────────────────────────────────────────────────────────────
+
+    def _do(self, operation: str, *, expected: Collection[str] = (), **request: Any) -> dict[str, Any]:
+        """Make a call, again where that may help; errors with an expected code are passed on as they are."""
+        created = False
+        for attempt in itertools.count(1):
+            try:
+                answer: dict[str, Any] = getattr(self.client, operation)(**request)
+                return answer
+            except aws.ClientError as error:
+                code = _code(error)
+                if code == _NOT_THERE and self.create and code not in expected:
+                    if operation in ("query", "batch_get_item"):
+                        return {}
+                    if not created:
+                        self.create_table()
+                        created = True
+                        continue
+                elif not _passes(error):
+                    if code in expected:
+                        raise
+                    raise self._error(operation, error) from error
+                self._wait(operation, attempt, error)
+            except (aws.HTTPClientError, aws.ConnectionError) as error:
+                self._wait(operation, attempt, error, tries=_TRIES_TO_CONNECT)
+            except aws.BotoCoreError as error:
+                raise self._error(operation, error) from error
+        raise AssertionError("counting goes on")
+
+    def _wait(
+        self, operation: str, attempt: int, error: Exception | None = None, *, tries: int = _TRIES
+    ) -> None:
+        """Wait before the next attempt, a random part of a time that doubles, or give up."""
+        if attempt >= tries:
+            raise self._error(operation, error, attempt) from error
+        self._sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
+
+    def _new_client(self) -> Any:
+        try:
+            # A session of its own: boto3's default one is not safe to make clients from in many threads.
+            return boto3.session.Session().client(
+                "dynamodb",
+                region_name=self.region,
+                endpoint_url=self.endpoint,
+                # Tries are counted here, where waiting can be seen and every call is idempotent.
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=30,
+                    max_pool_connections=32,
+                    retries={"mode": "standard", "total_max_attempts": 1},
+                ),
+            )
+        except (aws.BotoCoreError, ValueError) as error:
+            raise self._error("connect", error) from error
+
+    # ── explaining ────────────────────────────────────────────────────────────────────────
+
+    def _see_keys(self, keys: list[dict[str, str]]) -> None:
+        if keys != _KEYS:
+            given = ", ".join(f"{key['AttributeName']} ({key['KeyType']})" for key in keys)
+            raise LineageError(
+                f"the DynamoDB table {self._place} is no lineage store: its keys are {given}, "
+                "not pk (HASH), sk (RANGE)",
+                hint="name another table; it is made by the first append",
+            )
+
+    def _error(self, operation: str, error: Exception | None, attempts: int = 1) -> LineageError:
+        """What went wrong, as one clear error."""
+        reason, hint = self._explain(operation, error)
+        tried = f" (tried {attempts} times)" if attempts > 1 else ""
+        return LineageError(f"the DynamoDB table {self._place}: {reason}{tried}", hint=hint)
+
+    def _explain(self, operation: str, error: Exception | None) -> tuple[str, str | None]:
+        match error:
+            case aws.NoRegionError():
+                return "no AWS region is set", f"say dynamodb://{self.table}?region=... or set AWS_REGION"
+            case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
+                return f"AWS credentials are missing: {error}", _LOG_IN
+            case aws.ConnectionError() | aws.HTTPClientError():
+                return (
+                    f"can't be reached: {error}",
+                    "is the endpoint, or the region, spelled right, and the network up?",
+                )
+            case aws.ClientError():
+                code, message = _code(error), error.response["Error"].get("Message", "")
+            case None:
+                code, message = "ThrottlingException", "items were left unprocessed"
+            case _:
+                return f"{operation} failed: {error}", None
+        if code == _NOT_THERE:
+            return "is not there", f"make it: {self._cli('create-table')}"
+        if code == "AccessDeniedException" and operation == "create_table":
+            return (
+                f"is not there, and may not be made with these credentials: {message}",
+                f"have it made: {self._cli('create-table')}",
+            )
+        if code == "AccessDeniedException":
+            return f"may not be used with these credentials: {message}", f"allow {_ACTIONS} on the table"
+        if code in _NOT_KNOWN:
+            return f"these AWS credentials don't hold ({code}): {message}", _LOG_IN
+        if isinstance(error, aws.ClientError) and not _passes(error):
+            return (
+                f"{operation} was refused ({code}): {message}",
+                f"compare its keys: {self._cli('describe-table')}",
+            )
+        return (
+            f"{operation} is throttled ({code}): {message}",
+            "run again later: what was recorded stays, and nothing is recorded twice",
+        )
+
+    @property
+    def _place(self) -> str:
+        place = ", ".join(part for part in (self.region, self.endpoint) if part)
+        return f"{self.table} ({place})" if place else self.table
+
+    def _cli(self, verb: str) -> str:
+        """A command that a person can paste."""
+        command = f"aws dynamodb {verb} --table-name {self.table}"
+        if verb == "create-table":
+            command += (
+                " --billing-mode PAY_PER_REQUEST"
+                " --attribute-definitions AttributeName=pk,AttributeType=S AttributeName=sk,AttributeType=S"
+                " --key-schema AttributeName=pk,KeyType=HASH AttributeName=sk,KeyType=RANGE"
+            )
+        options = (("--region", self.region), ("--endpoint-url", self.endpoint))
+        return command + "".join(f" {name} {value}" for name, value in options if value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        make = functools.partial(
+            DynamoDBLineage, region=self.region, endpoint=self.endpoint, create=self.create
+        )
+        return make, (self.table,)
+
+    def __repr__(self) -> str:
+        return f"DynamoDBLineage({self.table!r})"
+
+
+_KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+
+_LOG_IN = "log in (aws sso login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+
+_ACTIONS = "dynamodb:Query, BatchGetItem, PutItem and BatchWriteItem"
+
+
+# ── items ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _body(fact: Fact) -> Item:
+    text = fact.to_json()
+    long = len(text) > _COMPRESS_FROM
+    body: dict[str, Any] = {"B": zlib.compress(text.encode())} if long else {"S": text}
+    item = {"pk": {"S": f"asset#{fact.asset}"}, "sk": {"S": fact.id}, "body": body}
+    if _size(item) > _ITEM_BYTES:
+        raise LineageError(
+            f"the fact about {len(fact.partitions)} intervals of {fact.asset} takes {_size(item) // 1024} KB "
+            f"compressed; an item of DynamoDB holds {_ITEM_BYTES // 1024} KB",
+            hint="build fewer partitions in one step, or write shorter messages",
+        )
+    return item
+
+
+def _fact(item: Item) -> Fact:
+    body = item["body"]
+    return Fact.from_json(body["S"] if "S" in body else zlib.decompress(body["B"]))
+
+
+def _pointers(fact: Fact) -> Iterator[Item]:
+    here = {"asset": {"S": fact.asset}, "id": {"S": fact.id}}
+    sort = {"S": f"{fact.id}#{fact.asset}"}
+    yield {"pk": {"S": f"run#{fact.run}"}, "sk": sort, **here}
+    if fact.version is not None:
+        yield {"pk": {"S": f"version#{fact.asset}"}, "sk": {"S": _version_key(fact.version, fact.id)}, **here}
+    if fact.status is Status.PUBLISHED:
+        for name in sorted({pin.asset for pin in fact.inputs}):
+            yield {"pk": {"S": f"input#{name}"}, "sk": sort, **here}
+
+
+def _version_key(version: int, id: str) -> str:
+    return f"{version:020d}#{id}"
+
+
+def _size(item: Item) -> int:
+    """Bytes of an item as DynamoDB counts them: names and values in UTF-8."""
+    return sum(
+        len(name) + len(value if isinstance(value, bytes) else value.encode())
+        for name, typed in item.items()
+        for value in typed.values()
+    )
+
+
+def _cut(items: list[Item], size: int) -> Iterator[list[Item]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def _transactions(bodies: Iterable[Item]) -> Iterator[list[Item]]:
+    group: list[Item] = []
+    bytes_ = 0
+    for body in bodies:
+        size = _size(body)
+        if group and (len(group) == _TRANSACTION_ITEMS or bytes_ + size > _TRANSACTION_BYTES):
+            yield group
+            group, bytes_ = [], 0
+        group.append(body)
+        bytes_ += size
+    if group:
+        yield group
+
+
+# ── errors of boto3 ───────────────────────────────────────────────────────────────────────
+
+
+def _code(error: aws.ClientError) -> str:
+    return str(error.response["Error"].get("Code", ""))
+
+
+def _reasons(error: aws.ClientError) -> list[str]:
+    """For each item of a cancelled transaction, why."""
+    reasons: Any = error.response.get("CancellationReasons", [])
+    return [reason.get("Code", "None") for reason in reasons]
+
+
+def _passes(error: aws.ClientError) -> bool:
+    """Whether the same call may succeed in a moment."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status >= 500 or not _PASSING.isdisjoint([_code(error), *_reasons(error)])

@@ -1,0 +1,220 @@
+"""What a materialization did: its plan, and what became of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, final
+
+from lakehouse.asset import Asset
+from lakehouse.errors import MaterializationFailed, UnknownAsset, nearest, shorten
+from lakehouse.lineage import CheckResult, Fact, Status
+from lakehouse.partitions import PartitionSet
+from lakehouse.plan import Plan, Step
+from lakehouse.step import Home, RunInfo, StepResult, load
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Watcher(Protocol):
+    """Is told what a run does while it does it. Its methods may be called from several threads."""
+
+    def waiting(self, what: str) -> None:
+        """Something slow is awaited before the first step."""
+        ...
+
+    def started(self, step: Step) -> None:
+        """A step begins."""
+        ...
+
+    def finished(self, step: Step, result: StepResult) -> None:
+        """A step has ended, well or not."""
+        ...
+
+
+class Silent:
+    """A watcher that says nothing."""
+
+    def waiting(self, what: str) -> None:
+        """Say nothing."""
+
+    def started(self, step: Step) -> None:
+        """Say nothing."""
+
+    def finished(self, step: Step, result: StepResult) -> None:
+        """Say nothing."""
+
+
+class Engine(Protocol):
+    """Walks a plan."""
+
+    def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
+        """Do every step of a plan, each after those that it comes after.
+
+        A step that fails doesn't stop those that don't depend on it.
+
+        Raises:
+            EngineError: the engine can't be reached or started
+        """
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class AssetSummary:
+    """What a run did to one asset.
+
+    Parameters:
+        asset: the asset
+        published, rejected, failed, skipped: which partitions
+        rows: rows published; bytes: stored bytes of them
+        checks: what its checks found, those of all steps together
+        seconds: time that its steps took, added up
+        errors: what went wrong, each thing once
+        uri: where it lies
+    """
+
+    asset: Asset
+    published: PartitionSet
+    rejected: PartitionSet
+    failed: PartitionSet
+    skipped: PartitionSet
+    rows: int
+    bytes: int
+    checks: tuple[CheckResult, ...]
+    seconds: float
+    errors: tuple[str, ...]
+    uri: str
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A materialization that has ended.
+
+    Parameters:
+        id: the run, as lineage names it
+        plan: what was to be done
+        results: what became of each step
+        seconds: how long it took
+        home: where its tables are
+
+    Examples:
+        ``run = materialize(flights, partitions="2013-01-01", raise_on_failure=False)``, then
+        ``run.ok``, ``run.published(flights)``, ``run.frame(flights).collect()``.
+    """
+
+    id: str
+    plan: Plan
+    results: tuple[StepResult, ...]
+    seconds: float
+    home: Home = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything in the plan was published."""
+        return all(result.ok for result in self.results)
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """Everything that was recorded."""
+        return tuple(fact for result in self.results for fact in result.facts)
+
+    def published(self, asset: Asset | str) -> PartitionSet:
+        """Which partitions of an asset this run published.
+
+        Raises:
+            UnknownAsset: the run has nothing to do with it
+        """
+        return self._summary(asset).published
+
+    def frame(self, asset: Asset | str) -> pl.LazyFrame:
+        """The rows of an asset that this run published, as it published them.
+
+        Raises:
+            UnknownAsset: the run published nothing of it
+        """
+        summary = self._summary(asset)
+        version = max((r.version for r in self._of(summary.asset.key) if r.version is not None), default=None)
+        if version is None:
+            raise UnknownAsset(f"this run published nothing of {summary.asset.key}")
+        return load(self.home.table(summary.asset), summary.asset, summary.published, version=version)
+
+    def summaries(self) -> list[AssetSummary]:
+        """What the run did to each asset, producers first."""
+        return [self._summarize(asset) for asset in self.plan.assets]
+
+    def raise_on_failure(self) -> Run:
+        """Return the run if all went well.
+
+        Raises:
+            MaterializationFailed: something failed or was held back
+        """
+        if self.ok:
+            return self
+        lines = []
+        for one in self.summaries():
+            for word, part in (("failed", one.failed), ("held back", one.rejected), ("skipped", one.skipped)):
+                if part:
+                    which = f" {part}" if one.asset.partitioned else ""
+                    lines.append(f"{one.asset.key}{which} {word}")
+            lines += [f"    {shorten([error], width=400)}" for error in one.errors if one.failed or one.rejected]
+        raise MaterializationFailed(
+            "not everything was published:\n  " + "\n  ".join(lines),
+            run=self,
+            hint="what passed is published; after the repair, refresh builds what is missing",
+        )
+
+    def _of(self, key: str) -> list[StepResult]:
+        return [result for result in self.results if result.asset == key]
+
+    def _summary(self, asset: Asset | str) -> AssetSummary:
+        key = asset if isinstance(asset, str) else asset.key
+        for known in self.plan.assets:
+            if known.key == key:
+                return self._summarize(known)
+        keys = [known.key for known in self.plan.assets]
+        raise UnknownAsset(
+            f"this run did nothing about {key}; it built {shorten(keys) or 'nothing'}", hint=nearest(key, keys)
+        )
+
+    def _summarize(self, asset: Asset) -> AssetSummary:
+        results = self._of(asset.key)
+
+        def union(parts: list[PartitionSet]) -> PartitionSet:
+            return PartitionSet(asset.partitions, tuple(span for part in parts for span in part.spans))
+
+        done = [f for r in results for f in r.facts if f.status is Status.PUBLISHED]
+        return AssetSummary(
+            asset=asset,
+            published=union([r.published for r in results]),
+            rejected=union([r.rejected for r in results]),
+            failed=union([r.failed for r in results]),
+            skipped=union([r.skipped for r in results]),
+            rows=sum(f.rows for f in done),
+            bytes=sum(f.bytes for f in done),
+            checks=merge_checks([f.checks for r in results for f in r.facts]),
+            seconds=sum(r.seconds for r in results),
+            errors=tuple(dict.fromkeys(r.error for r in results if r.error)),
+            uri=self.home.table(asset).uri,
+        )
+
+
+def merge_checks(found: Sequence[Sequence[CheckResult]]) -> tuple[CheckResult, ...]:
+    """Results of the same checks in several steps as one result for each check; a failure outweighs."""
+    merged: dict[str, CheckResult] = {}
+    for checks in found:
+        for one in checks:
+            other = merged.get(one.name)
+            if other is None:
+                merged[one.name] = one
+                continue
+            merged[one.name] = (one if not one.passed else other).model_copy(
+                update={
+                    "passed": one.passed and other.passed,
+                    "failed": tuple(dict.fromkeys((*other.failed, *one.failed))),
+                    "failing_rows": other.failing_rows + (one.failing_rows if one != other else 0),
+                }
+            )
+    return tuple(merged.values())

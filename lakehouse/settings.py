@@ -1,0 +1,101 @@
+"""Configuration: from the environment (``LAKEHOUSE_...``) and from ``[tool.lakehouse]`` in ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lakehouse.errors import SettingsError
+from lakehouse.plan import CHUNK
+
+HOME = Path(".lakehouse")
+"""Where everything lies that nobody gave another place to."""
+
+
+class Settings(BaseSettings):
+    """What can be configured. The environment outweighs ``pyproject.toml``, arguments outweigh both.
+
+    Parameters:
+        module: the Python module that holds the assets
+        storage: the root of all tables: a path, ``file://`` or ``s3://``
+        bronze: another root for Bronze; silver: for Silver; gold: for Gold
+        storage_options: more for the storage libraries, by object_store's names
+        lineage: where facts are written: ``sqlite:///path`` or ``dynamodb://table``
+        engine: what walks plans: ``prefect`` or ``inline``
+        chunk: partitions in a step, at most
+        workers: steps at a time
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", extra="forbid", frozen=True)
+
+    module: str = "lakehouse.assets"
+    storage: str = str(HOME / "data")
+    bronze: str | None = None
+    silver: str | None = None
+    gold: str | None = None
+    storage_options: dict[str, str] = Field(default_factory=dict)
+    lineage: str = f"sqlite:///{HOME / 'lineage.db'}"
+    engine: Literal["prefect", "inline"] = "prefect"
+    chunk: int = Field(default=CHUNK, ge=1)
+    workers: int = Field(default=4, ge=1)
+
+    @field_validator("storage", "lineage")
+    @classmethod
+    def _not_blank(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("is empty")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: Any, env_settings: Any, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment; the file comes in by way of [load_settings][]."""
+        return init_settings, env_settings
+
+
+def load_settings(folder: Path | None = None, **given: Any) -> Settings:
+    """Read the configuration that is in force.
+
+    Parameters:
+        folder: where to look for ``pyproject.toml``, and then in the folders above it; the current one by default
+        given: settings that outweigh everything
+
+    Raises:
+        SettingsError: something in it can't be used; says where it stands
+
+    Examples:
+        >>> load_settings(chunk=7).chunk
+        7
+    """
+    file, table = _from_pyproject(folder or Path.cwd())
+    try:
+        # What the environment says outweighs the file, so only what it leaves open is taken from there.
+        said = Settings(**given).model_fields_set
+        return Settings(**{k: v for k, v in table.items() if k not in said}, **given)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = ".".join(map(str, fault["loc"]))
+        place = f"{file} [tool.lakehouse] {name}" if name in table else f"LAKEHOUSE_{name.upper()}"
+        if name in given:
+            place = name
+        raise SettingsError(
+            f"{place} = {fault.get('input')!r} can't be used: {fault['msg']}",
+            hint=f"settings are {', '.join(Settings.model_fields)}",
+        ) from None
+
+
+def _from_pyproject(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    for place in (folder, *folder.parents):
+        file = place / "pyproject.toml"
+        if file.is_file():
+            try:
+                table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("lakehouse", {})
+            except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{file} can't be read: {error}") from None
+            return file, {str(k).replace("-", "_"): v for k, v in table.items()}
+    return None, {}

@@ -1,0 +1,525 @@
+"""One step: load, compute, stage, audit, publish, record. Knows no orchestrator, and no store but by its protocol."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+from lakehouse.asset import Asset, Context
+from lakehouse.errors import (
+    DefinitionError,
+    LakehouseError,
+    LineageError,
+    RowsOutsidePartitions,
+    StepError,
+    WrongFrame,
+    shorten,
+)
+from lakehouse.lineage import Fact, InputPin, Lineage, LineageReader, Status, new_id
+from lakehouse.partitions import PartitionSet
+from lakehouse.plan import Input, Step
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.checks.gate import Audit
+    from lakehouse.io import Staged, Table, TableReader
+
+log = logging.getLogger("lakehouse")
+
+
+class Home(Protocol):
+    """What a step has to know of the lakehouse it works for."""
+
+    @property
+    def lineage(self) -> Lineage:
+        """Where facts are written."""
+        ...
+
+    def table(self, asset: Asset) -> Table:
+        """Where an asset's rows live."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class RunInfo:
+    """The run that a step belongs to.
+
+    Parameters:
+        id: the run
+        started: when it started (UTC)
+        engine: what runs it
+        flow_run: Prefect's id of the flow run
+    """
+
+    id: str
+    started: datetime
+    engine: str
+    flow_run: str | None = None
+
+
+@final
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step, partition by partition.
+
+    Parameters:
+        step: the step's id
+        asset: key of what it makes
+        published: what readers see now; version: the table version that shows it
+        rejected: what its checks held back
+        failed: what an error kept from being made; error: that error
+        skipped: what was left out because its input isn't there
+        facts: what was recorded
+        seconds: how long it took
+    """
+
+    step: str
+    asset: str
+    published: PartitionSet
+    rejected: PartitionSet
+    failed: PartitionSet
+    skipped: PartitionSet
+    version: int | None = None
+    error: str | None = None
+    facts: tuple[Fact, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that the step was to make is published."""
+        return not (self.rejected or self.failed or self.skipped)
+
+    @property
+    def absent(self) -> PartitionSet:
+        """What the step was to make and did not publish."""
+        return self.rejected | self.failed | self.skipped
+
+    @property
+    def rows(self) -> int:
+        """How many rows were published."""
+        return sum(f.rows for f in self.facts if f.status is Status.PUBLISHED)
+
+    @classmethod
+    def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
+        """The result of a step that raised."""
+        none = step.asset.partitions.empty()
+        return cls(
+            step.id, step.asset.key, none, none, step.partitions, none, error=str(error), facts=facts
+        )
+
+
+def run_step(
+    step: Step,
+    home: Home,
+    run: RunInfo,
+    upstream: Iterable[StepResult] = (),
+    *,
+    attempt: int = 1,
+    task_run: str | None = None,
+) -> StepResult:
+    """Do a step: what its inputs allow of it.
+
+    Parameters:
+        step: what to do
+        home: where tables and lineage are
+        run: the run it belongs to
+        upstream: what became of the steps that it comes after
+        attempt: 1 for the first try
+        task_run: Prefect's id of the task run
+
+    Returns:
+        what became of each of its partitions
+
+    Raises:
+        StepError: it failed; nothing was published, and that is recorded
+        StorageError: a table can't be reached; LineageError: what was published could not be recorded
+    """
+    return _Attempt(step, home, run, list(upstream), attempt, task_run).do()
+
+
+class _Attempt:
+    """One try at a step."""
+
+    def __init__(
+        self,
+        step: Step,
+        home: Home,
+        run: RunInfo,
+        upstream: Sequence[StepResult],
+        number: int,
+        task_run: str | None,
+    ) -> None:
+        self.step = step
+        self.home = home
+        self.run = run
+        self.number = number
+        self.asset = step.asset
+        self.made = {result.step: result for result in upstream}
+        self.id = new_id()
+        self.started = datetime.now(UTC)
+        self.clock = time.perf_counter()
+        self.task_run = task_run
+        self.table = home.table(step.asset)
+        self.versions = {i.parameter: self._version(i) for i in step.inputs}
+
+    def do(self) -> StepResult:
+        skipped, why = self._blocked()
+        todo = self.step.partitions - skipped
+        facts = [self._fact(Status.SKIPPED, skipped, reason=why)] if skipped else []
+        if not todo:
+            self.home.lineage.append(facts)
+            return self._result(facts, skipped=skipped)
+        staged: Staged | None = None
+        publishing = False
+        try:
+            since = self.table.version()
+            staged = self._stage(self._compute(todo), todo)
+            audit = self._audit(staged, todo)
+            facts += self._outcome(audit, staged, todo)
+            if audit.passed:
+                publishing = True
+                version = self.table.publish(staged, audit.passed, payload=to_payload(facts), since=since)
+                facts = [f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f for f in facts]
+                self._catch_up(version)
+            self._record(facts)
+            self.table.discard(staged, published=audit.passed)
+        except BaseException as error:
+            # Once a commit was on its way only the log knows whether it arrived: its files must stay.
+            if not publishing:
+                self._clean_up(staged)
+            if isinstance(error, Exception):
+                self._record_failure(todo, error, facts)
+            raise
+        return self._result(facts, skipped=skipped)
+
+    # ── what the inputs allow ─────────────────────────────────────────────────────────────
+
+    def _blocked(self) -> tuple[PartitionSet, str]:
+        """The partitions whose inputs were to be made in this run and were not, and why."""
+        blocked = self.asset.partitions.empty()
+        reasons = []
+        for given in self.step.inputs:
+            absent = given.asset.partitions.empty()
+            for made in (self.made[s] for s in given.steps if s in self.made):
+                absent = absent | (made.absent & given.partitions)
+            hit = self.step.mapping(given).downstream(absent) & self.step.partitions if absent else None
+            if hit:
+                blocked = blocked | hit
+                reasons.append(f"its input {given.asset.key} {absent}".rstrip() + " was not published")
+        return blocked, "; ".join(reasons)
+
+    def _version(self, given: Input) -> int | None:
+        """The version to read: what the plan saw, or what this run has published since."""
+        versions = [given.version, *(self.made[s].version for s in given.steps if s in self.made)]
+        return max((v for v in versions if v is not None), default=None)
+
+    # ── compute ───────────────────────────────────────────────────────────────────────────
+
+    def _compute(self, todo: PartitionSet) -> pl.LazyFrame:
+        import polars as pl
+
+        from lakehouse.checks.gate import conform
+        from lakehouse.io.frames import take
+
+        # A function that asks for its range gets one range at a time: it never has to think of gaps.
+        parts = (
+            [PartitionSet(todo.partitions, (span,)) for span in todo.spans]
+            if "partitions" in self.asset.takes
+            else [todo]
+        )
+        frames = []
+        for part in parts:
+            given = self._arguments(part, todo)
+            with _blaming(self.asset, part):
+                frame = take(self.asset.function(**given), where=self.asset.key)
+                frame.collect_schema()
+            frames.append(frame)
+        with _blaming(self.asset, todo):
+            frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
+            return conform(self.asset, frame)
+
+    def _arguments(self, part: PartitionSet, todo: PartitionSet) -> dict[str, Any]:
+        from lakehouse.io.frames import give
+
+        given: dict[str, Any] = {}
+        for one in self.step.inputs:
+            frame = self._load(one, self.step.mapping(one).upstream(part) & one.partitions)
+            given[one.parameter] = give(frame, self._frame_type(one))
+        if "partitions" in self.asset.takes:
+            given["partitions"] = part.hull
+        if "context" in self.asset.takes:
+            given["context"] = Context(
+                run_id=self.run.id,
+                asset=self.asset.key,
+                partitions=todo,
+                attempt=self.number,
+                started_at=self.run.started,
+                logger=logging.getLogger(f"lakehouse.{self.asset.key}"),
+            )
+        return given
+
+    def _frame_type(self, given: Input) -> Any:
+        return next(p.frame for p in self.asset.inputs if p.name == given.parameter)
+
+    def _load(self, given: Input, partitions: PartitionSet) -> pl.LazyFrame:
+        return load(self.home.table(given.asset), given.asset, partitions, version=self.versions[given.parameter])
+
+    # ── stage and audit ───────────────────────────────────────────────────────────────────
+
+    def _stage(self, frame: pl.LazyFrame, todo: PartitionSet) -> Staged:
+        from lakehouse.io import PARTITION
+        from lakehouse.io.keys import token, tokens
+
+        self.dtypes = dict(frame.collect_schema())
+        if PARTITION in self.dtypes:
+            raise WrongFrame(f"{self.asset.key} returned a column {PARTITION!r}, which is the library's own")
+        if self.asset.partitioned:
+            column = self.asset.partitions.column
+            if column not in self.dtypes:
+                raise WrongFrame(
+                    f"{self.asset.key} returned no column {column!r}, which holds its partition; "
+                    f"it has {shorten(self.dtypes, 10)}",
+                    hint=f"keep {column!r} in what the function returns",
+                )
+            key = token(self.asset.partitions, self.dtypes[column], where=self.asset.key)
+            frame = frame.with_columns(key.alias(PARTITION))
+        staged = self.table.stage(frame, self.id)
+        outside = {t: n for t, n in staged.rows.items() if t not in set(tokens(todo))}
+        if outside and self.asset.partitioned:
+            self.table.discard(staged)
+            shown = shorten(sorted(t if t and not t.startswith("~n") else "no partition at all" for t in outside))  # type: ignore[type-var]
+            raise RowsOutsidePartitions(
+                f"{self.asset.key} was asked for {todo} and returned {sum(outside.values()):,} rows for {shown}",
+                hint="filter by the range that the function is given, or keep the input's partition column as it is",
+            )
+        return staged
+
+    def _audit(self, staged: Staged, todo: PartitionSet) -> Audit:
+        import polars as pl
+
+        from lakehouse.checks.gate import audit
+        from lakehouse.io import PARTITION
+        from lakehouse.io.frames import restore
+        from lakehouse.io.keys import token
+
+        frame = restore(self.table.staged(staged), self.dtypes)
+        if not self.asset.partitioned:
+            frame = frame.with_columns(pl.lit("").alias(PARTITION))
+        compared = {c.upstream for c in self.asset.checks if getattr(c, "upstream", None)}
+        upstream = {}
+        for given in self.step.inputs:
+            if given.parameter in compared:
+                if given.asset.partitions.domain != self.asset.partitions.domain:
+                    raise DefinitionError(
+                        f"{self.asset.key} can't be reconciled with {given.asset.key}: "
+                        f"{self.asset.partitions.kind} partitions are not {given.asset.partitions.kind} ones"
+                    )
+                theirs = self._load(given, self.step.mapping(given).upstream(todo))
+                column = given.asset.partitions.column
+                dtype = theirs.collect_schema()[column] if column else pl.String()
+                key = token(given.asset.partitions, dtype, where=given.asset.key)
+                upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
+        return audit(self.asset, frame, todo, upstream)
+
+    # ── publish and record ────────────────────────────────────────────────────────────────
+
+    def _outcome(self, audit: Audit, staged: Staged, todo: PartitionSet) -> list[Fact]:
+        from lakehouse.io.keys import tokens
+
+        facts = []
+        if audit.held:
+            uri = None
+            if audit.rows is not None and audit.rows.height:
+                uri = self.table.quarantine(audit.rows, self.id)
+            facts.append(
+                self._fact(
+                    Status.REJECTED,
+                    audit.held,
+                    reason=audit.reason,
+                    quarantine=uri,
+                    rows=sum(staged.rows.get(t, 0) for t in tokens(audit.held)),
+                    checks=audit.held_results,
+                )
+            )
+        if audit.passed:
+            passed = tokens(audit.passed)
+            facts.append(
+                self._fact(
+                    Status.PUBLISHED,
+                    audit.passed,
+                    rows=sum(staged.rows.get(t, 0) for t in passed),
+                    bytes=sum(staged.bytes.get(t, 0) for t in passed),
+                    checks=audit.passed_results,
+                )
+            )
+        return facts
+
+    def _catch_up(self, version: int) -> None:
+        """Record what others published before us and were stopped from recording.
+
+        So that a recorded version means that all before it are recorded too, and looking for gaps stays cheap.
+        """
+        behind = unrecorded(self.table, self.home.lineage, self.asset.key, below=version)
+        if behind:
+            self._record(behind)
+
+    def _record(self, facts: Sequence[Fact]) -> None:
+        try:
+            self.home.lineage.append(facts)
+        except LineageError as error:
+            published = [f for f in facts if f.status is Status.PUBLISHED]
+            if published:
+                raise LineageError(
+                    f"{self.asset.key}: published as version {published[0].version}, but not recorded: {error.message}",
+                    hint="the next run finds it in the table's log and records it",
+                ) from error
+            raise
+
+    def _record_failure(self, todo: PartitionSet, error: Exception, facts: Sequence[Fact]) -> None:
+        reason = error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        # Published facts stay out: if the commit arrived, they are in the table's log.
+        kept = [f for f in facts if f.status is not Status.PUBLISHED]
+        held = [f.partitions for f in kept if f.status is Status.REJECTED]
+        failed = todo - self.asset.partitions.from_pairs([pair for pairs in held for pair in pairs])
+        try:
+            self.home.lineage.append([*kept, self._fact(Status.FAILED, failed, reason=reason[:2000])] if failed else kept)
+        except LineageError as second:
+            log.warning("%s: the failure could not be recorded either: %s", self.step.id, second.message)
+
+    def _clean_up(self, staged: Staged | None) -> None:
+        try:
+            self.table.discard(staged or self.id)
+        except Exception as error:
+            log.warning("%s: staged files were left behind: %s", self.step.id, error)
+
+    def _fact(self, status: Status, partitions: PartitionSet, **more: Any) -> Fact:
+        schema = self.asset.schema
+        return Fact(
+            id=new_id(),
+            asset=self.asset.key,
+            status=status,
+            partitions=partitions.to_pairs(),
+            run=self.run.id,
+            started=self.started,
+            finished=datetime.now(UTC),
+            attempt=self.number,
+            engine=self.run.engine,
+            flow_run=self.run.flow_run,
+            task_run=self.task_run,
+            inputs=tuple(
+                InputPin(
+                    asset=i.asset.key,
+                    version=self.versions[i.parameter],
+                    partitions=(self.step.mapping(i).upstream(partitions) & i.partitions).to_pairs(),
+                )
+                for i in self.step.inputs
+            ),
+            table=self.table.uri,
+            code_version=self.asset.code_version,
+            schema_version=schema.fingerprint if schema else "",
+            host=platform.node(),
+            **more,
+        )
+
+    def _result(self, facts: Sequence[Fact], *, skipped: PartitionSet) -> StepResult:
+        def of(status: Status) -> PartitionSet:
+            pairs = [pair for f in facts if f.status is status for pair in f.partitions]
+            return self.asset.partitions.from_pairs(pairs)
+
+        return StepResult(
+            step=self.step.id,
+            asset=self.asset.key,
+            published=of(Status.PUBLISHED),
+            rejected=of(Status.REJECTED),
+            failed=of(Status.FAILED),
+            skipped=skipped,
+            version=max((f.version for f in facts if f.version is not None), default=None),
+            error="; ".join(f.reason for f in facts if f.reason) or None,
+            facts=tuple(facts),
+            seconds=time.perf_counter() - self.clock,
+        )
+
+
+class _blaming:
+    """Says whose function it was that raised."""
+
+    def __init__(self, asset: Asset, part: PartitionSet) -> None:
+        self.what = f"{asset.key} {part}".rstrip() if asset.partitioned else asset.key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and not isinstance(error, LakehouseError):
+            text = str(error).strip() or "nothing more"
+            raise StepError(f"{self.what}: the function raised {type(error).__name__}: {text}") from error
+
+
+def load(
+    table: TableReader, asset: Asset, partitions: PartitionSet | None, *, version: int | None = None
+) -> pl.LazyFrame:
+    """Read an asset's rows lazily, with the types that its schema promises.
+
+    Parameters:
+        table: where they live
+        asset: what is read
+        partitions: which partitions; None: all
+        version: the table version; None: the newest
+
+    Raises:
+        StorageError: the table or the version is not there
+    """
+    from lakehouse.io.frames import restore
+
+    frame = table.scan(partitions if asset.partitioned else None, version=version)
+    return restore(frame, {c.name: c.dtype for c in asset.schema.columns} if asset.schema else {})
+
+
+# ── what the table's log knows ────────────────────────────────────────────────────────────
+
+
+def to_payload(facts: Sequence[Fact]) -> str:
+    """Facts as text for the table's log, which keeps them in the very commit that they tell of."""
+    return "[" + ",".join(f.to_json() for f in facts) + "]"
+
+
+def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below: int | None = None) -> list[Fact]:
+    """What the table's log tells and lineage doesn't: the trail of a process that was killed in between.
+
+    Parameters:
+        table: the asset's table
+        lineage: what is recorded
+        asset: its key
+        below: look at older versions only
+
+    Raises:
+        StorageError: the table can't be reached; LineageError: lineage can't
+    """
+    known = lineage.latest_version(asset)
+    newest = table.version() if below is None else below - 1
+    if newest is None or (known is not None and newest <= known):
+        return []
+    facts = []
+    for publication in table.publications(after=known):
+        if below is None or publication.version < below:
+            facts += _from_payload(publication.payload, publication.version)
+    return facts
+
+
+def _from_payload(payload: str, version: int) -> list[Fact]:
+    from pydantic import TypeAdapter
+
+    return [
+        f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f
+        for f in TypeAdapter(list[Fact]).validate_json(payload)
+    ]
+
+
+__all__ = ["Home", "RunInfo", "StepResult", "load", "run_step", "to_payload", "unrecorded"]

@@ -1,0 +1,392 @@
+"""Lineage in memory, and the conformance suite that every lineage store passes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Barrier
+from typing import Any, ClassVar, final
+
+from lakehouse.errors import LineageError
+from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Lineage, Status
+
+
+@final
+class MemoryLineage:
+    """Facts in the memory of one process, for tests and for trying things out. Threads may share it.
+
+    Examples:
+        >>> lineage = MemoryLineage()
+        >>> lineage.append([sample_fact(rows=842)])
+        >>> [fact.rows for fact in lineage.facts("silver.flights")]
+        [842]
+    """
+
+    uri = "memory://"
+
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, str], Fact] = {}
+        self._lock = threading.Lock()
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Write facts: all of a call or none. A fact whose id the asset has already is left as it is."""
+        # Through text and back, as in every other store: what can't be written fails here too.
+        written = [Fact.from_json(fact.to_json()) for fact in facts]
+        with self._lock:
+            for fact in written:
+                self._facts.setdefault((fact.id, fact.asset), fact)
+
+    def facts(self, asset: str) -> list[Fact]:
+        """Every fact about an asset, in the order of their ids."""
+        return self._where(lambda fact: fact.asset == asset)
+
+    def latest_version(self, asset: str) -> int | None:
+        """The highest table version that a fact of the asset names; None: never published."""
+        return max((f.version for f in self.facts(asset) if f.version is not None), default=None)
+
+    def run(self, run: str) -> list[Fact]:
+        """Everything that a run did, in the order of the facts' ids."""
+        return self._where(lambda fact: fact.run == run)
+
+    def built_from(self, asset: str) -> list[Fact]:
+        """Every published fact that names the asset among its inputs, in the order of their ids."""
+        return self._where(
+            lambda fact: fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
+        )
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _where(self, holds: Callable[[Fact], bool]) -> list[Fact]:
+        with self._lock:
+            return [fact for _, fact in sorted(self._facts.items(), key=lambda item: item[0]) if holds(fact)]
+
+    def __reduce__(self) -> Any:
+        # A copy in another process would swallow the facts that are appended there.
+        raise LineageError(
+            "lineage in memory can't be handed to another process",
+            hint="use SqliteLineage, or an engine that runs its tasks as threads",
+        )
+
+    def __repr__(self) -> str:
+        return f"MemoryLineage({len(self._facts)} facts)"
+
+
+_NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)
+
+
+def sample_fact(number: int = 1, **changes: Any) -> Fact:
+    """A published fact about one day of ``silver.flights``, made from ``bronze.raw_flights``.
+
+    Parameters:
+        number: the id sorts by it
+        changes: fields that are to differ
+
+    Examples:
+        >>> sample_fact(7, asset="gold.carrier_daily").asset
+        'gold.carrier_daily'
+    """
+    fields: dict[str, Any] = {
+        "id": f"{number:032x}",
+        "asset": "silver.flights",
+        "status": Status.PUBLISHED,
+        "partitions": (("2013-01-01", "2013-01-01"),),
+        "run": "run-1",
+        "started": _NOON + timedelta(seconds=number),
+        "finished": _NOON + timedelta(seconds=number, milliseconds=250),
+        "inputs": (
+            InputPin(asset="bronze.raw_flights", version=3, partitions=(("2013-01-01", "2013-01-01"),)),
+        ),
+        "version": number,
+    }
+    return Fact(**fields | changes)
+
+
+class LineageConformance:
+    """What every lineage store must do. Subclass it, and give it a fixture ``lineage``: an empty store.
+
+    Parameters:
+        across_processes: whether a pickled store, opened in another process, writes to the same facts;
+            False: pickling it must be refused with a LineageError
+
+    Examples:
+        In a file of your tests::
+
+            class TestMine(LineageConformance):
+                @pytest.fixture
+                def lineage(self, tmp_path):
+                    return SqliteLineage(tmp_path / "lineage.db")
+    """
+
+    across_processes: ClassVar[bool] = True
+
+    # ── what comes back ───────────────────────────────────────────────────────────────────
+
+    def test_nothing_is_there_at_first(self, lineage: Lineage) -> None:
+        assert lineage.facts("silver.flights") == []
+        assert lineage.run("run-1") == []
+        assert lineage.built_from("bronze.raw_flights") == []
+        assert lineage.latest_version("silver.flights") is None
+
+    def test_an_empty_append_is_nothing(self, lineage: Lineage) -> None:
+        lineage.append([])
+        assert lineage.facts("silver.flights") == []
+
+    def test_a_fact_comes_back_equal(self, lineage: Lineage) -> None:
+        fact = _full_fact()
+        lineage.append([fact])
+        assert lineage.facts(fact.asset) == [fact]
+        assert lineage.run(fact.run) == [fact]
+        assert lineage.built_from("bronze.raw_weather") == [fact]
+        assert lineage.latest_version(fact.asset) == fact.version
+
+    def test_a_fact_with_nothing_in_it_comes_back_equal(self, lineage: Lineage) -> None:
+        fact = sample_fact(status=Status.SKIPPED, partitions=(), inputs=(), version=None)
+        lineage.append([fact])
+        assert lineage.facts(fact.asset) == [fact]
+
+    def test_any_text_comes_back(self, lineage: Lineage) -> None:
+        text = "Zürich 飛行機 🛫 'quoted' \"twice\" 100% a#b a/b a\\b \u0000 \n {} $1 :key ?"
+        fact = sample_fact(
+            asset=f"silver.{text}", run=text, reason=text, inputs=(InputPin(asset=text, version=0),)
+        )
+        lineage.append([fact])
+        assert lineage.facts(fact.asset) == [fact]
+        assert lineage.run(text) == [fact]
+        assert lineage.built_from(text) == [fact]
+
+    def test_facts_come_in_the_order_of_their_ids(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number, asset=f"silver.{'ab'[number % 2]}") for number in range(1, 60)]
+        shuffled = random.Random(7).sample(facts, len(facts))
+        for start in range(0, len(shuffled), 20):
+            lineage.append(shuffled[start : start + 20])
+        assert lineage.run("run-1") == facts
+        assert lineage.built_from("bronze.raw_flights") == facts
+        assert lineage.facts("silver.a") == [fact for fact in facts if fact.asset == "silver.a"]
+
+    # ── access paths ──────────────────────────────────────────────────────────────────────
+
+    def test_the_latest_version_is_the_highest(self, lineage: Lineage) -> None:
+        for number, version in enumerate([9, 100, None, 23], start=1):
+            lineage.append([sample_fact(number, version=version)])
+        lineage.append([sample_fact(9, asset="silver.weather", version=500)])
+        assert lineage.latest_version("silver.flights") == 100
+
+    def test_version_zero_is_a_version(self, lineage: Lineage) -> None:
+        lineage.append([sample_fact(version=0)])
+        assert lineage.latest_version("silver.flights") == 0
+
+    def test_no_version_is_no_version(self, lineage: Lineage) -> None:
+        lineage.append([sample_fact(status=Status.FAILED, version=None)])
+        assert lineage.latest_version("silver.flights") is None
+
+    def test_only_published_facts_count_as_built(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number, status=status) for number, status in enumerate(Status, start=1)]
+        lineage.append(facts)
+        assert lineage.built_from("bronze.raw_flights") == [f for f in facts if f.status is Status.PUBLISHED]
+        assert lineage.facts("silver.flights") == facts
+
+    def test_an_input_that_is_read_twice_counts_once(self, lineage: Lineage) -> None:
+        fact = sample_fact(inputs=[InputPin(asset="bronze.x", version=v) for v in (1, 2)])
+        lineage.append([fact])
+        assert lineage.built_from("bronze.x") == [fact]
+
+    def test_names_that_begin_alike_are_kept_apart(self, lineage: Lineage) -> None:
+        names = ["silver.flight", "silver.flights", "silver.flights_daily", "silver.f", "silver.Flights"]
+        runs = ["run", "run-1", "run-10", "RUN", "run-1 "]
+        facts = [
+            sample_fact(
+                number, asset=name, run=run, version=number, inputs=(InputPin(asset=name, version=1),)
+            )
+            for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1)
+        ]
+        lineage.append(facts)
+        for fact in facts:
+            assert lineage.facts(fact.asset) == [fact]
+            assert lineage.run(fact.run) == [fact]
+            assert lineage.built_from(fact.asset) == [fact]
+            assert lineage.latest_version(fact.asset) == fact.version
+
+    # ── size ──────────────────────────────────────────────────────────────────────────────
+
+    def test_megabytes_come_back_by_every_path(self, lineage: Lineage) -> None:
+        noise = random.Random(7)
+        facts = [sample_fact(number, reason=noise.randbytes(20_000).hex()) for number in range(1, 121)]
+        for start in range(0, len(facts), 20):
+            lineage.append(facts[start : start + 20])
+        assert sum(len(fact.to_json()) for fact in facts) > 4_000_000
+        assert lineage.facts("silver.flights") == facts
+        assert lineage.run("run-1") == facts
+        assert lineage.built_from("bronze.raw_flights") == facts
+        assert lineage.latest_version("silver.flights") == 120
+
+    def test_one_fact_may_be_long(self, lineage: Lineage) -> None:
+        days = tuple((key, key) for key in (f"{n % 7}-key-{n:06d}" for n in range(40_000)))
+        fact = sample_fact(partitions=days)
+        assert len(fact.to_json()) > 1_000_000
+        lineage.append([fact])
+        assert lineage.facts("silver.flights") == [fact]
+
+    def test_a_fact_may_have_many_inputs(self, lineage: Lineage) -> None:
+        fact = sample_fact(inputs=[InputPin(asset=f"bronze.source_{n}", version=n) for n in range(150)])
+        lineage.append([fact])
+        assert lineage.facts("silver.flights") == [fact]
+        assert lineage.built_from("bronze.source_0") == [fact]
+        assert lineage.built_from("bronze.source_149") == [fact]
+
+    def test_a_call_may_hold_many_facts(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number) for number in range(1, 231)]
+        lineage.append(facts)
+        assert lineage.facts("silver.flights") == facts
+        assert lineage.built_from("bronze.raw_flights") == facts
+
+    # ── once, and all or none ─────────────────────────────────────────────────────────────
+
+    def test_appending_again_changes_nothing(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number) for number in (1, 2, 3)]
+        for _ in range(3):
+            lineage.append(facts)
+        lineage.append(facts[1:2])
+        assert lineage.facts("silver.flights") == facts
+        assert lineage.run("run-1") == facts
+        assert lineage.built_from("bronze.raw_flights") == facts
+
+    def test_a_fact_twice_in_a_call_is_there_once(self, lineage: Lineage) -> None:
+        lineage.append([sample_fact(1), sample_fact(2), sample_fact(1)])
+        assert lineage.facts("silver.flights") == [sample_fact(1), sample_fact(2)]
+
+    def test_a_fact_is_never_overwritten(self, lineage: Lineage) -> None:
+        first = sample_fact(1, rows=1)
+        other = sample_fact(
+            1, rows=2, run="run-2", version=99, inputs=(InputPin(asset="bronze.other", version=1),)
+        )
+        lineage.append([first])
+        lineage.append([other])
+        assert lineage.facts("silver.flights") == [first]
+        assert lineage.run("run-1") == [first]
+        assert lineage.built_from("bronze.raw_flights") == [first]
+        assert lineage.run("run-2") == []
+        assert lineage.built_from("bronze.other") == []
+        assert lineage.latest_version("silver.flights") == first.version
+
+    def test_what_is_new_in_a_call_is_written_beside_what_is_there(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number) for number in range(1, 9)]
+        lineage.append([facts[2], facts[5]])
+        lineage.append(facts)
+        assert lineage.facts("silver.flights") == facts
+        assert lineage.run("run-1") == facts
+
+    def test_a_call_that_fails_leaves_nothing(self, lineage: Lineage) -> None:
+        broken = sample_fact(3).model_copy(update={"reason": "\ud800"})  # can't be written as UTF-8
+        try:
+            lineage.append([sample_fact(1), sample_fact(2), broken])
+        except Exception:
+            assert lineage.facts("silver.flights") == []
+            assert lineage.run("run-1") == []
+            assert lineage.built_from("bronze.raw_flights") == []
+            assert lineage.latest_version("silver.flights") is None
+        else:
+            raise AssertionError("a fact that can't be written was taken")
+
+    def test_a_store_can_be_used_after_close(self, lineage: Lineage) -> None:
+        lineage.append([sample_fact(1)])
+        lineage.close()
+        lineage.close()
+        lineage.append([sample_fact(2)])
+        assert lineage.facts("silver.flights") == [sample_fact(1), sample_fact(2)]
+
+    # ── several at once ───────────────────────────────────────────────────────────────────
+
+    def test_threads_may_write_at_once(self, lineage: Lineage) -> None:
+        writers = 6
+        start = threading.Barrier(writers)
+
+        def write(writer: int) -> None:
+            start.wait()
+            for call in _calls_of(writer):
+                lineage.append(call)
+
+        with ThreadPoolExecutor(writers) as pool:
+            list(pool.map(write, range(writers)))
+        _see_all_calls(lineage, writers)
+
+    def test_processes_may_write_at_once(self, lineage: Lineage) -> None:
+        if not self.across_processes:
+            try:
+                pickle.dumps(lineage)
+            except LineageError:
+                return
+            raise AssertionError("a store that one process holds let itself be pickled")
+        writers = 2
+        # Not by fork: it copies locks that other threads of a test run may hold.
+        spawn = multiprocessing.get_context("spawn")
+        start = spawn.Barrier(writers)
+        processes = [
+            spawn.Process(target=_write_calls, args=(pickle.dumps(lineage), writer, start))
+            for writer in range(writers)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * writers
+        _see_all_calls(lineage, writers)
+
+
+def _full_fact() -> Fact:
+    """A fact with nothing at its default."""
+    day = (("2013-01-03", "2013-01-04"), ("2013-01-08", "2013-01-08"))
+    return sample_fact(
+        5,
+        partitions=day,
+        attempt=2,
+        engine="prefect",
+        flow_run="flow",
+        task_run="task",
+        inputs=(
+            InputPin(asset="bronze.raw_flights", version=3, partitions=day),
+            InputPin(asset="bronze.raw_weather", version=None),
+        ),
+        table="s3://lake/silver/flights",
+        code_version="1f2e",
+        schema_version="3d4c",
+        rows=2**40,
+        bytes=2**50,
+        checks=(
+            CheckResult(
+                name="unique", blocking=False, passed=False, failed=day, failing_rows=3, message="3 twice"
+            ),
+            CheckResult(name="row_count", blocking=True, passed=True),
+        ),
+        host="worker-1",
+        reason="spoiled",
+        quarantine="s3://lake/quarantine/5",
+    )
+
+
+def _calls_of(writer: int) -> list[list[Fact]]:
+    """What one of several writers appends: facts of its own, and some that all of them write."""
+    own = [sample_fact(1000 * (writer + 1) + n, run=f"run-{writer}", version=n) for n in range(20)]
+    shared = [sample_fact(n, run="shared") for n in range(1, 11)]
+    return [own[:1], shared[:5], own[1:9], shared[4:5], own[9:], shared]
+
+
+def _write_calls(pickled: bytes, writer: int, start: Barrier) -> None:
+    lineage: Lineage = pickle.loads(pickled)
+    calls = _calls_of(writer)
+    start.wait()
+    for call in calls:
+        lineage.append(call)
+
+
+def _see_all_calls(lineage: Lineage, writers: int) -> None:
+    wanted = {fact.id: fact for writer in range(writers) for call in _calls_of(writer) for fact in call}
+    assert lineage.facts("silver.flights") == [wanted[id] for id in sorted(wanted)]
+    assert len(lineage.run("shared")) == 10
+    assert [len(lineage.run(f"run-{writer}")) for writer in range(writers)] == [20] * writers
+    assert len(lineage.built_from("bronze.raw_flights")) == len(wanted)

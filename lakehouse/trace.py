@@ -1,0 +1,133 @@
+"""Where rows came from and where they went: lineage followed from record to record, by pinned versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import final
+
+from lakehouse.asset import Asset
+from lakehouse.graph import AssetGraph
+from lakehouse.lineage import AssetState, Fact, LineageReader
+from lakehouse.lineage.state import history
+from lakehouse.partitions import PartitionSet
+
+
+@final
+@dataclass(frozen=True)
+class Link:
+    """Some partitions of an asset as one publication made them.
+
+    Parameters:
+        asset: key of the asset
+        partitions: which partitions, in words
+        fact: the record of the publication; None: it was read, and lineage doesn't know it
+        links: what it was made from, or what was made from it
+    """
+
+    asset: str
+    partitions: str
+    fact: Fact | None
+    links: tuple[Link, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Trace:
+    """Both sides of an asset's partitions.
+
+    Parameters:
+        asset: key of the asset
+        partitions: which partitions
+        sources: the publications that readers see now, each with what it was made from
+        uses: what was made from them and is current
+        events: everything that was recorded about these partitions, in its order
+    """
+
+    asset: str
+    partitions: PartitionSet
+    sources: tuple[Link, ...]
+    uses: tuple[Link, ...]
+    events: tuple[Fact, ...]
+
+
+def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: PartitionSet | None) -> Trace:
+    """Follow lineage up and down from some partitions of an asset.
+
+    Parameters:
+        graph: the assets
+        lineage: what is recorded
+        asset: where to start
+        partitions: which partitions; None: all that are there
+    """
+    facts = _Facts(lineage)
+    state = AssetState.fold(asset.partitions, facts(asset.key))
+    chosen = state.present if partitions is None else partitions
+    return Trace(
+        asset.key,
+        chosen,
+        _up(graph, facts, asset, chosen, None),
+        _down(graph, facts, asset, chosen),
+        tuple(history(asset.partitions, facts(asset.key), chosen)),
+    )
+
+
+class _Facts:
+    """An asset's facts, read once."""
+
+    def __init__(self, lineage: LineageReader) -> None:
+        self.lineage = lineage
+        self.known: dict[str, list[Fact]] = {}
+
+    def __call__(self, asset: str) -> list[Fact]:
+        if asset not in self.known:
+            self.known[asset] = self.lineage.facts(asset)
+        return self.known[asset]
+
+
+def _up(
+    graph: AssetGraph,
+    facts: Callable[[str], Iterable[Fact]],
+    asset: Asset,
+    partitions: PartitionSet,
+    version: int | None,
+) -> tuple[Link, ...]:
+    """The publications that made these partitions as they stood at a version, each with its own sources."""
+    seen = [f for f in facts(asset.key) if version is None or (f.version is not None and f.version <= version)]
+    links = []
+    for part, fact in AssetState.fold(asset.partitions, seen).within(partitions):
+        sources: list[Link] = []
+        for pin in fact.inputs:
+            if pin.asset not in graph:
+                sources.append(Link(pin.asset, "", None))
+                continue
+            source = graph[pin.asset]
+            read = source.partitions.from_pairs(pin.partitions)
+            if source.partitions.domain == asset.partitions.domain:
+                # The step read more than these partitions need; like comes from like.
+                read = read & PartitionSet(source.partitions, part.spans)
+            sources += _up(graph, facts, source, read, pin.version)
+        links.append(Link(asset.key, str(part) if asset.partitioned else "", fact, tuple(sources)))
+    return tuple(links)
+
+
+def _down(
+    graph: AssetGraph, facts: Callable[[str], Iterable[Fact]], asset: Asset, partitions: PartitionSet
+) -> tuple[Link, ...]:
+    """What readers see now and was made from these partitions."""
+    links = []
+    for consumer in graph.consumers(asset):
+        alike = consumer.partitions.domain == asset.partitions.domain
+        for part, fact in AssetState.fold(consumer.partitions, facts(consumer.key)).current:
+            used = [asset.partitions.from_pairs(p.partitions) for p in fact.inputs if p.asset == asset.key]
+            touched = part & PartitionSet(consumer.partitions, partitions.spans) if alike else part
+            if touched and any(u & partitions for u in used):
+                links.append(
+                    Link(
+                        consumer.key,
+                        str(touched) if consumer.partitioned else "",
+                        fact,
+                        _down(graph, facts, consumer, touched),
+                    )
+                )
+    return tuple(links)
