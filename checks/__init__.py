@@ -1,6 +1,7 @@
 """Quality checks: what has to be true of an asset's rows, partition by partition, before they are published."""
 
 from lakehouse.checks.library import (
+    AnyCheck,
     Check,
     FrameCheck,
     accepted_values,
@@ -13,6 +14,7 @@ from lakehouse.checks.library import (
 )
 
 __all__ = [
+    "AnyCheck",
     "Check",
     "FrameCheck",
     "accepted_values",

@@ -146,9 +146,10 @@ def conform(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
 def _fault(check: str, found: str) -> str:
     if check.startswith("dtype("):
         return f"has type {found}, promised is {check[len('dtype(') : -1]}"
-    return {"column_in_dataframe": f"{found} is missing", "column_in_schema": f"{found} is not in the schema"}.get(
-        check, f"{check} ({found})"
-    )
+    return {
+        "column_in_dataframe": f"{found} is missing",
+        "column_in_schema": f"{found} is not in the schema",
+    }.get(check, f"{check} ({found})")
 
 
 # ── the schema ────────────────────────────────────────────────────────────────────────────
@@ -169,7 +170,9 @@ def _schema(asset: Asset, schema: Any, frame: pl.DataFrame, partitions: Partitio
             part = parts.get((key,), numbered.clear().drop(PARTITION))
             found = _cases(asset, by_partition, part.drop("_row"))
             if found.height:
-                whole[key] = [f"{c}: {k}" for c, k in found.select("column", "check").unique().sort("column").iter_rows()]
+                whole[key] = [
+                    f"{c}: {k}" for c, k in found.select("column", "check").unique().sort("column").iter_rows()
+                ]
                 rows = part["_row"].cast(pl.Int32)
                 placed = found.filter(pl.col("index").is_not_null() & pl.col("check").str.contains("uniq|multiple"))
                 cases.append(
@@ -233,7 +236,10 @@ def _cases(asset: Asset, schema: Any, frame: pl.DataFrame) -> pl.DataFrame:
                 f"{asset.key}: the schema's check on {raised['column'][0]!r} raised {raised['check'][0]}",
                 hint="mend the check; nothing was published",
             ) from error
-        return found.select(pl.col("index").cast(pl.Int32), pl.col("column").cast(pl.String), pl.col("check").cast(pl.String))
+        cases: pl.DataFrame = found.select(
+            pl.col("index").cast(pl.Int32), pl.col("column").cast(pl.String), pl.col("check").cast(pl.String)
+        )
+        return cases
     except SchemaError as error:
         return empty.vstack(
             pl.DataFrame({"index": [None], "column": [str(asset.name)], "check": [str(error)]}, schema=empty.schema)
@@ -317,7 +323,9 @@ def _marker(name: str, failing: pl.Expr) -> Callable[[pl.DataFrame], pl.Series]:
 
 
 def _numbers(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in values.items())
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in values.items()
+    )
 
 
 def _culprit(asset: Asset, checks: Sequence[Check], frame: pl.LazyFrame) -> LakehouseError:

@@ -66,9 +66,11 @@ class FrameCheck:
         return self.function(frame)
 
 
-def row_count(
-    *, min: int = 1, max: int | None = None, blocking: bool = True, name: str | None = None
-) -> Check:
+AnyCheck = Check | FrameCheck
+"""Whatever an asset may declare as a check."""
+
+
+def row_count(*, min: int = 1, max: int | None = None, blocking: bool = True, name: str | None = None) -> Check:
     """Each partition has between ``min`` and ``max`` rows, both included.
 
     Parameters:
@@ -144,9 +146,7 @@ def not_null(*columns: str, blocking: bool = True, name: str | None = None) -> C
     )
 
 
-def accepted_values(
-    column: str, values: Sequence[Any], *, blocking: bool = True, name: str | None = None
-) -> Check:
+def accepted_values(column: str, values: Sequence[Any], *, blocking: bool = True, name: str | None = None) -> Check:
     """Every value of a column that is there is one of these; a missing one passes (see [not_null][]).
 
     Parameters:
@@ -171,7 +171,10 @@ def accepted_values(
 
 
 def expression(name: str, holds: pl.Expr, *, wants: str = "", blocking: bool = True) -> Check:
-    """A polars expression is true: of every row, or, if it aggregates, of every partition. Missing passes.
+    """A polars expression is true: of every row, or, if it aggregates, of every partition.
+
+    Only what is false fails, as in SQL: where the expression has no value, nothing is wrong yet. (Mind that
+    ``False | null`` has no value; ``.fill_null(False)`` makes it fail.)
 
     Parameters:
         name: what it is called in results

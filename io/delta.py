@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -24,7 +25,15 @@ from lakehouse.partitions import PartitionSet
 
 _META_PARTITIONS = "lakehouse.partitions"
 _META_PAYLOAD = "lakehouse.facts"
-_MAINTENANCE = {"OPTIMIZE", "VACUUM START", "VACUUM END", "CHECKPOINT", "CREATE TABLE", "SET TBLPROPERTIES", "FSCK"}
+_MAINTENANCE = {
+    "OPTIMIZE",
+    "VACUUM START",
+    "VACUUM END",
+    "CHECKPOINT",
+    "CREATE TABLE",
+    "SET TBLPROPERTIES",
+    "FSCK",
+}
 _TRIES = 100
 _FIRST_LOG = "_delta_log/00000000000000000000.json"
 
@@ -171,7 +180,7 @@ class DeltaLakeTable:
                 except CommitFailedError:
                     # Another committed since the table was opened. The files are staged, so all there is to do
                     # again is to look whether it took our partitions, and to commit.
-                    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))  # noqa: S311
+                    time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))
                     continue
                 return self._version_of(staged.attempt, payload)
         raise StorageError(
@@ -239,7 +248,8 @@ class DeltaLakeTable:
                 raise
 
     def _create(self, schema: Any) -> DeltaTable:
-        try:
+        # Another may make it at the same moment; if something else is wrong, opening it says so.
+        with suppress(DeltaError):
             DeltaTable.create(
                 self.location.target,
                 schema=schema,
@@ -247,17 +257,15 @@ class DeltaLakeTable:
                 partition_by=[PARTITION] if self.partitioned else None,
                 storage_options=self._options(),
             )
-        except DeltaError:
-            pass  # another made it at the same moment; if not, opening it says what is wrong
         return DeltaTable(self.location.target, storage_options=self._options())
 
     def _commit(
-        self, table: DeltaTable, actions: list[AddAction], schema: Any, partitions: PartitionSet, payload: str
+        self, table: DeltaTable, actions: Sequence[AddAction], schema: Any, partitions: PartitionSet, payload: str
     ) -> None:
         pairs = spans(partitions)
         fence = [Transaction(f"lakehouse/{t}", table.version() + 1) for t in tokens(partitions)]
         table.create_write_transaction(
-            actions,
+            list(actions),
             mode="overwrite",
             schema=self._merged(table, schema),
             partition_by=[PARTITION] if self.partitioned else None,
@@ -367,12 +375,17 @@ def _listed(partitions: PartitionSet, pairs: Iterable[Sequence[str]]) -> list[st
     return [t for t in tokens(partitions) if any(a <= t <= b for a, b in bounds)]
 
 
-_WIDER = {pl.UInt8: pl.Int16, pl.UInt16: pl.Int32, pl.UInt32: pl.Int64, pl.UInt64: pl.Int64}
+_WIDER: dict[type[pl.DataType], type[pl.DataType]] = {
+    pl.UInt8: pl.Int16,
+    pl.UInt16: pl.Int32,
+    pl.UInt32: pl.Int64,
+    pl.UInt64: pl.Int64,
+}
 
 
 def _storable(frame: pl.LazyFrame, uri: str) -> pl.LazyFrame:
     """Cast what Delta has no type for to the nearest that holds it."""
-    casts: dict[str, Any] = {}
+    casts: dict[str, type[pl.DataType]] = {}
     for name, dtype in frame.collect_schema().items():
         if type(dtype) in _WIDER:
             casts[name] = _WIDER[type(dtype)]
@@ -383,7 +396,7 @@ def _storable(frame: pl.LazyFrame, uri: str) -> pl.LazyFrame:
                 f"the column {name!r} for {uri} is of type {dtype}, which Delta tables can't hold",
                 hint="cast it, for example to a string or an integer",
             )
-    return frame.cast(casts) if casts else frame
+    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in casts.items()) if casts else frame
 
 
 def _remove_empty(folder: Any) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import polars as pl
 
 from lakehouse.errors import WrongFrame
-from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, TimePartitions, Unpartitioned
+from lakehouse.partitions import (
+    Daily,
+    Hourly,
+    Monthly,
+    Partitions,
+    PartitionSet,
+    Static,
+    TimePartitions,
+    Unpartitioned,
+)
 
 NOWHERE = "~nowhere"
 """The token of rows that belong to no partition: no key's token begins with a tilde and a letter past f."""

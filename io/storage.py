@@ -87,9 +87,7 @@ class Location:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except Exception as error:
-            raise StorageError(
-                f"{doing} {self.uri} failed: {first_line(error)}", hint=self._hint(error)
-            ) from error
+            raise StorageError(f"{doing} {self.uri} failed: {first_line(error)}", hint=self._hint(error)) from error
 
     def _hint(self, error: Exception) -> str | None:
         text = str(error)

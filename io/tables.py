@@ -51,7 +51,10 @@ class Publication:
 class TableReader(Protocol):
     """Reads a table."""
 
-    uri: str
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        ...
 
     def version(self) -> int | None:
         """The newest version; None: nothing was ever published.

@@ -24,7 +24,7 @@ from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
 if TYPE_CHECKING:
     import logging
 
-    from lakehouse.checks import Check
+    from lakehouse.checks import AnyCheck
 
 RESERVED = ("partitions", "context")
 """Parameters that are no inputs: the partitions to make, and the run's context."""
@@ -267,7 +267,7 @@ class Asset:
     name: str
     function: Callable[..., Any]
     partitions: Partitions = field(default_factory=Unpartitioned)
-    checks: tuple[Check, ...] = ()
+    checks: tuple[AnyCheck, ...] = ()
     description: str = ""
     tags: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
@@ -401,7 +401,7 @@ class Decorator(typing.Protocol):
         /,
         *,
         partitions: Partitions | None = None,
-        checks: Sequence[Check] = (),
+        checks: Sequence[AnyCheck] = (),
         tags: Sequence[str] = (),
         owners: Sequence[str] = (),
         group: str = "",
@@ -417,7 +417,7 @@ def _decorator(layer: Layer) -> Decorator:
         /,
         *,
         partitions: Partitions | None = None,
-        checks: Sequence[Check] = (),
+        checks: Sequence[AnyCheck] = (),
         tags: Sequence[str] = (),
         owners: Sequence[str] = (),
         group: str = "",
@@ -449,7 +449,7 @@ def _make(
     function: Callable[..., Any],
     *,
     partitions: Partitions | None,
-    checks: Sequence[Check],
+    checks: Sequence[AnyCheck],
     words: Mapping[str, Sequence[str]],
     group: str,
     retry: Retry | None,

@@ -125,7 +125,8 @@ class AssetGraph:
             return self._assets[key]
         except KeyError:
             raise UnknownAsset(
-                f"there is no asset {key!r}; there are {shorten(self._assets)}", hint=nearest(key, self._assets)
+                f"there is no asset {key!r}; there are {shorten(self._assets)}",
+                hint=nearest(key, self._assets),
             ) from None
 
     def __contains__(self, asset: object) -> bool:
@@ -145,7 +146,8 @@ def _add(found: dict[str, Asset], asset: Asset) -> bool:
         return True
     if other is not asset:
         raise DuplicateAsset(
-            f"two assets are named {asset.key}: in {_place(other)} and in {_place(asset)}", hint="rename one of them"
+            f"two assets are named {asset.key}: in {_place(other)} and in {_place(asset)}",
+            hint="rename one of them",
         )
     return False
 

@@ -193,9 +193,7 @@ class Lakehouse:
             UnknownAsset, PartitionError, PlanError: a request that can't be
             EngineError: the engine can't be reached
         """
-        return self._execute(
-            targets, partitions, upstream, False, engine, chunk, raise_on_failure, watcher or Silent()
-        )
+        return self._execute(targets, partitions, upstream, False, engine, chunk, raise_on_failure, watcher or Silent())
 
     def refresh(
         self,
@@ -212,13 +210,9 @@ class Lakehouse:
 
         Takes, returns and raises what [Lakehouse.materialize][] does.
         """
-        return self._execute(
-            targets, partitions, upstream, True, engine, chunk, raise_on_failure, watcher or Silent()
-        )
+        return self._execute(targets, partitions, upstream, True, engine, chunk, raise_on_failure, watcher or Silent())
 
-    def load(
-        self, asset: Asset | str, partitions: Any = None, *, version: int | None = None
-    ) -> pl.LazyFrame:
+    def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of an asset as they are published, lazily.
 
         Parameters:
@@ -315,9 +309,7 @@ class Lakehouse:
         found = unrecorded(self.table(asset), self.lineage, asset.key)
         known = self.lineage.facts(asset.key)
         ids = {fact.id for fact in known}
-        return _Seen(
-            AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found)
-        )
+        return _Seen(AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found))
 
     def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
         """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
@@ -385,9 +377,7 @@ def _roots(
     own: Mapping[str, Any] = storage if isinstance(storage, Mapping) else {}
     unknown = set(own) - set(Layer)
     if unknown:
-        raise SettingsError(
-            f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(Layer)}"
-        )
+        raise SettingsError(f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(Layer)}")
     roots: dict[Layer, tuple[str | Path, tuple[str, ...]]] = {}
     for layer in Layer:
         special = own.get(layer) or (getattr(settings, layer) if storage is None else None)
@@ -491,5 +481,3 @@ def plan(targets: Targets, partitions: Any = None, **options: Any) -> Plan:
 def status(targets: Targets | None = None) -> list[AssetStatus]:
     """What is known of assets, in the lakehouse that settings describe; see [Lakehouse.status][]."""
     return open_lakehouse(targets).status(targets)
-
-

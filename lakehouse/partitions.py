@@ -761,9 +761,7 @@ class Static(Partitions):
 
     def token(self, ordinal: int) -> str:
         # Percent signs are escaped once more by table formats, so the escape is a tilde.
-        return re.sub(
-            r"[^A-Za-z0-9_-]", lambda m: "".join(f"~{b:02x}" for b in m[0].encode()), self.keys[ordinal]
-        )
+        return re.sub(r"[^A-Za-z0-9_-]", lambda m: "".join(f"~{b:02x}" for b in m[0].encode()), self.keys[ordinal])
 
     def __str__(self) -> str:
         return f"static {shorten(self.keys, 3)}"
@@ -834,7 +832,7 @@ def carry(these: PartitionSet, target: Partitions, now: datetime) -> PartitionSe
             ),
         )
     if isinstance(source, Static) and isinstance(target, Static):
-        known = (target._index.get(key) for key in these.keys())
+        known = (target._index.get(key) for key in these)
         return PartitionSet(target, tuple((o, o + 1) for o in known if o is not None))
     return target.all(now)
 
@@ -855,10 +853,6 @@ def misfit(down: Partitions, up: Partitions) -> str | None:
         return f"{down.kind} partitions can't be made from {up.kind} ones"
     if up.instant(up._low) > down.instant(down._low):
         return f"it begins at {down.start}, its input only at {up.start}"
-    if up._high is not None and (
-        down._high is None or up.instant(up._high) < down.instant(down._high)
-    ):
+    if up._high is not None and (down._high is None or up.instant(up._high) < down.instant(down._high)):
         return f"it ends at {down.end or 'no time'}, its input already at {up.end}"
     return None
-
-

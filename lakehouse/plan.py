@@ -279,22 +279,28 @@ def _steps(
         anchors[domain] = min(anchors.get(domain, these.spans[0][0]), these.spans[0][0])
     made: dict[str, list[Step]] = {}
     for asset in graph:
-        these = wanted.get(asset.key)
-        if these is None:
+        if asset.key not in wanted:
             continue
+        these = wanted[asset.key]
         made[asset.key] = [
             Step(
                 id=f"{asset.key}/{part.hull}" if asset.partitioned else asset.key,
                 asset=asset,
                 partitions=part,
                 inputs=tuple(
-                    _input(asset, part, edge.parameter.name, edge.asset, made.get(edge.asset.key, []), states, now)
+                    _input(
+                        asset,
+                        part,
+                        edge.parameter.name,
+                        edge.asset,
+                        made.get(edge.asset.key, []),
+                        states,
+                        now,
+                    )
                     for edge in graph.inputs(asset)
                 ),
                 reasons=tuple(
-                    Reason(r.cause, r.partitions & part, r.consumer)
-                    for r in reasons[asset.key]
-                    if r.partitions & part
+                    Reason(r.cause, r.partitions & part, r.consumer) for r in reasons[asset.key] if r.partitions & part
                 ),
                 now=now,
             )

@@ -176,7 +176,8 @@ class Run:
                 return self._summarize(known)
         keys = [known.key for known in self.plan.assets]
         raise UnknownAsset(
-            f"this run did nothing about {key}; it built {shorten(keys) or 'nothing'}", hint=nearest(key, keys)
+            f"this run did nothing about {key}; it built {shorten(keys) or 'nothing'}",
+            hint=nearest(key, keys),
         )
 
     def _summarize(self, asset: Asset) -> AssetSummary:

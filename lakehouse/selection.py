@@ -1,12 +1,12 @@
 """Selections: a few words that name many assets.
 
-    silver.flights              one asset
-    gold.*                      every asset whose key fits the pattern
-    gold                        a layer
-    tag:daily  group:x  owner:y assets that bear the word
-    +gold.*                     with everything they depend on
-    silver.flights+             with everything that depends on it
-    a and b, a or b, not a      combined; parentheses group; a comma or a space is "or"
+silver.flights              one asset
+gold.*                      every asset whose key fits the pattern
+gold                        a layer
+tag:daily  group:x  owner:y assets that bear the word
++gold.*                     with everything they depend on
+silver.flights+             with everything that depends on it
+a and b, a or b, not a      combined; parentheses group; a comma or a space is "or"
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def select(graph: AssetGraph, targets: Targets) -> tuple[Asset, ...]:
         keys = {asset.key for target in targets for asset in select(graph, target)}
     if not keys:
         raise SelectionError(
-            f"{targets!r} selects no asset; there are {shorten(graph.assets)}", hint="lakehouse ls shows them all"
+            f"{targets!r} selects no asset; there are {shorten(graph.assets)}",
+            hint="lakehouse ls shows them all",
         )
     return tuple(asset for asset in graph if asset.key in keys)
 
@@ -107,8 +108,10 @@ class _Parser:
                 raise self.fault("a parenthesis is not closed")
             self.at += 1
             return found
-        if token in (None, ")", ",", "and", "or"):
-            raise self.fault(f"a name is missing before {token!r}" if token else "it ends where a name should stand")
+        if token is None:
+            raise self.fault("it ends where a name should stand")
+        if token in (")", ",", "and", "or"):
+            raise self.fault(f"a name is missing before {token!r}")
         return self.named(token)
 
     def named(self, token: str) -> set[str]:

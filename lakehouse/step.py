@@ -110,9 +110,7 @@ class StepResult:
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
         none = step.asset.partitions.empty()
-        return cls(
-            step.id, step.asset.key, none, none, step.partitions, none, error=str(error), facts=facts
-        )
+        return cls(step.id, step.asset.key, none, none, step.partitions, none, error=str(error), facts=facts)
 
 
 def run_step(
@@ -186,7 +184,9 @@ class _Attempt:
             if audit.passed:
                 publishing = True
                 version = self.table.publish(staged, audit.passed, payload=to_payload(facts), since=since)
-                facts = [f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f for f in facts]
+                facts = [
+                    f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f for f in facts
+                ]
                 self._catch_up(version)
             self._record(facts)
             self.table.discard(staged, published=audit.passed)
@@ -294,7 +294,7 @@ class _Attempt:
         outside = {t: n for t, n in staged.rows.items() if t not in set(tokens(todo))}
         if outside and self.asset.partitioned:
             self.table.discard(staged)
-            shown = shorten(sorted(t if t and not t.startswith("~n") else "no partition at all" for t in outside))  # type: ignore[type-var]
+            shown = shorten(sorted(t if t and not t.startswith("~n") else "no partition at all" for t in outside))
             raise RowsOutsidePartitions(
                 f"{self.asset.key} was asked for {todo} and returned {sum(outside.values()):,} rows for {shown}",
                 hint="filter by the range that the function is given, or keep the input's partition column as it is",
@@ -304,6 +304,7 @@ class _Attempt:
     def _audit(self, staged: Staged, todo: PartitionSet) -> Audit:
         import polars as pl
 
+        from lakehouse.checks import Check
         from lakehouse.checks.gate import audit
         from lakehouse.io import PARTITION
         from lakehouse.io.frames import restore
@@ -312,7 +313,7 @@ class _Attempt:
         frame = restore(self.table.staged(staged), self.dtypes)
         if not self.asset.partitioned:
             frame = frame.with_columns(pl.lit("").alias(PARTITION))
-        compared = {c.upstream for c in self.asset.checks if getattr(c, "upstream", None)}
+        compared = {c.upstream for c in self.asset.checks if isinstance(c, Check) and c.upstream}
         upstream = {}
         for given in self.step.inputs:
             if given.parameter in compared:
@@ -389,7 +390,9 @@ class _Attempt:
         held = [f.partitions for f in kept if f.status is Status.REJECTED]
         failed = todo - self.asset.partitions.from_pairs([pair for pairs in held for pair in pairs])
         try:
-            self.home.lineage.append([*kept, self._fact(Status.FAILED, failed, reason=reason[:2000])] if failed else kept)
+            self.home.lineage.append(
+                [*kept, self._fact(Status.FAILED, failed, reason=reason[:2000])] if failed else kept
+            )
         except LineageError as second:
             log.warning("%s: the failure could not be recorded either: %s", self.step.id, second.message)
 

@@ -5,7 +5,12 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis
 import pytest
+
+# A busy machine is no fault in the code.
+hypothesis.settings.register_profile("lakehouse", deadline=None)
+hypothesis.settings.load_profile("lakehouse")
 
 # Before anything imports it: its asserts then tell what differed.
 pytest.register_assert_rewrite("lakehouse.testing.lineage")

@@ -56,7 +56,7 @@ class PrefectEngine:
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
-        runner = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.workers)
+        runner: Any = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.workers)
 
         @flow(
             name="materialize",
@@ -67,7 +67,8 @@ class PrefectEngine:
         )
         def materialize() -> State[Any]:
             context = FlowRunContext.get()
-            assert context is not None and context.flow_run is not None
+            assert context is not None
+            assert context.flow_run is not None
             info = RunInfo(run.id, run.started, run.engine, str(context.flow_run.id))
             results.update(_walk(plan, home, info, watcher))
             _report(plan, results.values(), home)
@@ -176,9 +177,7 @@ def _metadata(result: StepResult) -> dict[str, Any]:
         "table_version": result.version,
         "held_back": str(result.rejected) if result.rejected else None,
         "inputs": {pin.asset: pin.version for f in facts for pin in f.inputs},
-        "checks": {
-            c.name: "passed" if c.passed else f"failed: {c.message}" for f in facts for c in f.checks
-        },
+        "checks": {c.name: "passed" if c.passed else f"failed: {c.message}" for f in facts for c in f.checks},
     }
 
 
@@ -203,7 +202,10 @@ def _flow_state(results: Iterable[StepResult]) -> State[Any]:
 def _report(plan: Plan, results: Iterable[StepResult], home: Home) -> None:
     """Leave the run's result where people look for it in Prefect."""
     run = Run("", plan, tuple(results), 0.0, home)
-    lines = ["| asset | published | rows | not published | checks | table |", "| --- | --- | --: | --- | --- | --- |"]
+    lines = [
+        "| asset | published | rows | not published | checks | table |",
+        "| --- | --- | --: | --- | --- | --- |",
+    ]
     for one in run.summaries():
         absent = one.failed | one.rejected | one.skipped
         bad = [c.name for c in one.checks if not c.passed]
@@ -242,7 +244,9 @@ def _connected(watcher: Watcher) -> Iterator[None]:
             fault = error
         if fault is not None:
             raise EngineError(
-                f"Prefect at {url} doesn't answer: {fault}" if url else f"Prefect's temporary server didn't start: {fault}",
+                f"Prefect at {url} doesn't answer: {fault}"
+                if url
+                else f"Prefect's temporary server didn't start: {fault}",
                 hint="start it (prefect server start), correct PREFECT_API_URL, or run without it: engine inline",
             ) from fault
         yield

@@ -52,7 +52,7 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.05, 10.0  # seconds
 _LONGEST_CREATION = 120  # seconds
 
 _NOT_THERE = "ResourceNotFoundException"
-_IS_THERE = "ConditionalCheckFailedException"
+_IS_THERE = "ConditionalCheckFailed"
 _CANCELLED = "TransactionCanceledException"
 
 _PASSING = {
@@ -92,7 +92,7 @@ class DynamoDBLineage:
 
     Parameters:
         table: the table's name
-        region: AWS region; by default what boto3 finds (``AWS_REGION``, the profile)
+        region: AWS region; by default ``AWS_REGION``, or what boto3 finds (the profile's)
         endpoint: URL of another endpoint; by default what boto3 finds (``AWS_ENDPOINT_URL``)
         create: make the table (on-demand billing) at the first append if it is not there, and read a
             table that is not there as empty. False: both are errors.
@@ -199,15 +199,13 @@ class DynamoDBLineage:
         while bodies:
             try:
                 if len(bodies) == 1:
-                    self._do("put_item", expected=(_IS_THERE,), Item=bodies[0], **new)
+                    self._do("put_item", expected=(f"{_IS_THERE}Exception",), Item=bodies[0], **new)
                 else:
                     puts = [{"Put": {"Item": body, **new}} for body in bodies]
                     self._do("transact_write_items", expected=(_CANCELLED,), TransactItems=puts)
                 return
             except aws.ClientError as error:
-                there = [r == "ConditionalCheckFailed" for r in _reasons(error)] or [
-                    _code(error) == _IS_THERE
-                ]
+                there = [reason == _IS_THERE for reason in _reasons(error)]
                 if not any(there):
                     raise self._error("transact_write_items", error) from error
                 bodies = [body for body, is_there in zip(bodies, there, strict=True) if not is_there]
@@ -306,9 +304,7 @@ class DynamoDBLineage:
                 raise self._error(operation, error) from error
         raise AssertionError("counting goes on")
 
-    def _wait(
-        self, operation: str, attempt: int, error: Exception | None = None, *, tries: int = _TRIES
-    ) -> None:
+    def _wait(self, operation: str, attempt: int, error: Exception | None = None, *, tries: int = _TRIES) -> None:
         """Wait before the next attempt, a random part of a time that doubles, or give up."""
         if attempt >= tries:
             raise self._error(operation, error, attempt) from error
@@ -319,12 +315,13 @@ class DynamoDBLineage:
             # A session of its own: boto3's default one is not safe to make clients from in many threads.
             return boto3.session.Session().client(
                 "dynamodb",
-                region_name=self.region,
+                # boto3 itself reads AWS_DEFAULT_REGION alone; every other SDK, and ECS, say AWS_REGION.
+                region_name=self.region or os.environ.get("AWS_REGION"),
                 endpoint_url=self.endpoint,
                 # Tries are counted here, where waiting can be seen and every call is idempotent.
                 config=Config(
                     connect_timeout=5,
-                    read_timeout=30,
+                    read_timeout=10,
                     max_pool_connections=32,
                     retries={"mode": "standard", "total_max_attempts": 1},
                 ),
@@ -378,10 +375,8 @@ class DynamoDBLineage:
         if code in _NOT_KNOWN:
             return f"these AWS credentials don't hold ({code}): {message}", _LOG_IN
         if isinstance(error, aws.ClientError) and not _passes(error):
-            return (
-                f"{operation} was refused ({code}): {message}",
-                f"compare its keys: {self._cli('describe-table')}",
-            )
+            hint = f"see whether its keys are pk and sk, both strings: {self._cli('describe-table')}"
+            return f"{operation} was refused ({code}): {message}", (hint if code == "ValidationException" else None)
         return (
             f"{operation} is throttled ({code}): {message}",
             "run again later: what was recorded stays, and nothing is recorded twice",
@@ -405,9 +400,7 @@ class DynamoDBLineage:
         return command + "".join(f" {name} {value}" for name, value in options if value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        make = functools.partial(
-            DynamoDBLineage, region=self.region, endpoint=self.endpoint, create=self.create
-        )
+        make = functools.partial(DynamoDBLineage, region=self.region, endpoint=self.endpoint, create=self.create)
         return make, (self.table,)
 
     def __repr__(self) -> str:
@@ -493,9 +486,9 @@ def _code(error: aws.ClientError) -> str:
 
 
 def _reasons(error: aws.ClientError) -> list[str]:
-    """For each item of a cancelled transaction, why."""
+    """Why nothing was written, for each item; a single item's reason is the error itself."""
     reasons: Any = error.response.get("CancellationReasons", [])
-    return [reason.get("Code", "None") for reason in reasons]
+    return [reason.get("Code", "None") for reason in reasons] or [_code(error).removesuffix("Exception")]
 
 
 def _passes(error: aws.ClientError) -> bool:

@@ -77,9 +77,7 @@ def _dynamodb(uri: str, rest: str) -> Lineage:
                 f"{uri!r} has an option {name!r}; allowed: {shorten(allowed)}", hint=nearest(name, allowed)
             )
         if not value or (name == "create" and value not in _SWITCH):
-            hint = (
-                "write create=true or create=false" if name == "create" else "give a value, or leave it out"
-            )
+            hint = "write create=true or create=false" if name == "create" else "give a value, or leave it out"
             raise SettingsError(f"{uri!r} gives {name} as {value!r}", hint=hint)
     from lakehouse.lineage.dynamodb import DynamoDBLineage
 

@@ -49,9 +49,7 @@ _WHAT_IS_THERE = """
            (SELECT count(*) FROM sqlite_master)
 """
 
-_WRITABLE = (
-    "name a file in a folder that you may write to (readers too: SQLite keeps its log beside the file)"
-)
+_WRITABLE = "name a file in a folder that you may write to (readers too: SQLite keeps its log beside the file)"
 
 
 @final
@@ -165,9 +163,13 @@ class SqliteLineage:
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=self.timeout, isolation_level=None
         )
-        # What a power failure can take (never a kill) is a last append: the next run mends it from the
-        # table's own log.
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            # What a power failure can take (never a kill) is a last append: the next run mends it from
+            # the table's own log.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
@@ -213,9 +215,7 @@ class SqliteLineage:
             yield
         except sqlite3.Error as error:
             reason, hint = self._explain(error)
-            raise LineageError(
-                f"the lineage store {self.path} can't be {what}: {reason}", hint=hint
-            ) from error
+            raise LineageError(f"the lineage store {self.path} can't be {what}: {reason}", hint=hint) from error
         except OSError as error:
             raise LineageError(
                 f"the lineage store {self.path} can't be {what}: {error.strerror or error}", hint=_WRITABLE

@@ -99,9 +99,7 @@ def sample_fact(number: int = 1, **changes: Any) -> Fact:
         "run": "run-1",
         "started": _NOON + timedelta(seconds=number),
         "finished": _NOON + timedelta(seconds=number, milliseconds=250),
-        "inputs": (
-            InputPin(asset="bronze.raw_flights", version=3, partitions=(("2013-01-01", "2013-01-01"),)),
-        ),
+        "inputs": (InputPin(asset="bronze.raw_flights", version=3, partitions=(("2013-01-01", "2013-01-01"),)),),
         "version": number,
     }
     return Fact(**fields | changes)
@@ -152,9 +150,7 @@ class LineageConformance:
 
     def test_any_text_comes_back(self, lineage: Lineage) -> None:
         text = "Zürich 飛行機 🛫 'quoted' \"twice\" 100% a#b a/b a\\b \u0000 \n {} $1 :key ?"
-        fact = sample_fact(
-            asset=f"silver.{text}", run=text, reason=text, inputs=(InputPin(asset=text, version=0),)
-        )
+        fact = sample_fact(asset=f"silver.{text}", run=text, reason=text, inputs=(InputPin(asset=text, version=0),))
         lineage.append([fact])
         assert lineage.facts(fact.asset) == [fact]
         assert lineage.run(text) == [fact]
@@ -200,9 +196,7 @@ class LineageConformance:
         names = ["silver.flight", "silver.flights", "silver.flights_daily", "silver.f", "silver.Flights"]
         runs = ["run", "run-1", "run-10", "RUN", "run-1 "]
         facts = [
-            sample_fact(
-                number, asset=name, run=run, version=number, inputs=(InputPin(asset=name, version=1),)
-            )
+            sample_fact(number, asset=name, run=run, version=number, inputs=(InputPin(asset=name, version=1),))
             for number, (name, run) in enumerate(zip(names, runs, strict=True), start=1)
         ]
         lineage.append(facts)
@@ -262,9 +256,7 @@ class LineageConformance:
 
     def test_a_fact_is_never_overwritten(self, lineage: Lineage) -> None:
         first = sample_fact(1, rows=1)
-        other = sample_fact(
-            1, rows=2, run="run-2", version=99, inputs=(InputPin(asset="bronze.other", version=1),)
-        )
+        other = sample_fact(1, rows=2, run="run-2", version=99, inputs=(InputPin(asset="bronze.other", version=1),))
         lineage.append([first])
         lineage.append([other])
         assert lineage.facts("silver.flights") == [first]
@@ -327,8 +319,7 @@ class LineageConformance:
         spawn = multiprocessing.get_context("spawn")
         start = spawn.Barrier(writers)
         processes = [
-            spawn.Process(target=_write_calls, args=(pickle.dumps(lineage), writer, start))
-            for writer in range(writers)
+            spawn.Process(target=_write_calls, args=(pickle.dumps(lineage), writer, start)) for writer in range(writers)
         ]
         for process in processes:
             process.start()
@@ -358,9 +349,7 @@ def _full_fact() -> Fact:
         rows=2**40,
         bytes=2**50,
         checks=(
-            CheckResult(
-                name="unique", blocking=False, passed=False, failed=day, failing_rows=3, message="3 twice"
-            ),
+            CheckResult(name="unique", blocking=False, passed=False, failed=day, failing_rows=3, message="3 twice"),
             CheckResult(name="row_count", blocking=True, passed=True),
         ),
         host="worker-1",
@@ -379,7 +368,7 @@ def _calls_of(writer: int) -> list[list[Fact]]:
 def _write_calls(pickled: bytes, writer: int, start: Barrier) -> None:
     lineage: Lineage = pickle.loads(pickled)
     calls = _calls_of(writer)
-    start.wait()
+    start.wait(timeout=60)  # if the other one died, so does this
     for call in calls:
         lineage.append(call)
 

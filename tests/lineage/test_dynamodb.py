@@ -45,9 +45,7 @@ class Wire:
         lineage.client.meta.events.register("before-call.dynamodb", self._before)
         lineage.client.meta.events.register("after-call.dynamodb", self._after)
 
-    def fail(
-        self, operation: str, code: str, *reasons: str, after: int = 0, times: int = 1, status: int = 400
-    ) -> None:
+    def fail(self, operation: str, code: str, *reasons: str, after: int = 0, times: int = 1, status: int = 400) -> None:
         """Let some calls of an operation through, and refuse those after them."""
         error: dict[str, Any] = {"Error": {"Code": code, "Message": "said the test"}}
         if reasons:
@@ -138,15 +136,13 @@ def test_facts_of_more_than_a_megabyte_come_in_pages(lineage: DynamoDBLineage, w
     assert wire.calls["Query"] == 3  # 60 facts of 45 KB, compressed
 
 
-def test_pointers_come_in_pages(
-    lineage: DynamoDBLineage, wire: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pointers_come_in_pages(lineage: DynamoDBLineage, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = [sample_fact(number) for number in range(1, 151)]
     lineage.append(facts)
     monkeypatch.setattr("moto.dynamodb.models.table.RESULT_SIZE_LIMIT", 1_500)
-    for read in (lambda: lineage.run("run-1"), lambda: lineage.built_from("bronze.raw_flights")):
+    for read, name in ((lineage.run, "run-1"), (lineage.built_from, "bronze.raw_flights")):
         wire.calls.clear()
-        assert read() == facts
+        assert read(name) == facts
         assert wire.calls["Query"] > 10
         assert wire.calls["BatchGetItem"] == 2
 
@@ -311,12 +307,13 @@ def test_items_that_are_always_left_unprocessed_are_an_error(lineage: DynamoDBLi
         wire.answer("BatchWriteItem", lambda request: {"UnprocessedItems": request["RequestItems"]})
     with pytest.raises(LineageError, match="left unprocessed"):
         lineage.append(FACTS)
+    assert _nothing_is_there(lineage)
+    lineage.append(FACTS)
+    assert _all_there_once(lineage)
 
 
 @pytest.mark.parametrize("operation", ["BatchWriteItem", "TransactWriteItems"])
-def test_a_write_whose_answer_is_lost_is_written_once(
-    lineage: DynamoDBLineage, wire: Wire, operation: str
-) -> None:
+def test_a_write_whose_answer_is_lost_is_written_once(lineage: DynamoDBLineage, wire: Wire, operation: str) -> None:
     wire.lose_answer(operation)
     lineage.append(FACTS)
     assert wire.calls[operation] == 2
@@ -368,9 +365,7 @@ def test_a_transaction_that_is_refused_for_good(lineage: DynamoDBLineage, wire: 
 
 
 def _tables(lineage: DynamoDBLineage) -> list[str]:
-    return [
-        name for page in lineage.client.get_paginator("list_tables").paginate() for name in page["TableNames"]
-    ]
+    return [name for page in lineage.client.get_paginator("list_tables").paginate() for name in page["TableNames"]]
 
 
 def test_the_first_append_makes_the_table_and_reading_does_not(absent: DynamoDBLineage) -> None:
@@ -391,9 +386,7 @@ def test_a_table_that_must_be_there(absent: DynamoDBLineage) -> None:
     ):
         with pytest.raises(LineageError, match="is not there") as caught:
             use()
-        assert f"aws dynamodb create-table --table-name {absent.table} --billing-mode" in str(
-            caught.value.hint
-        )
+        assert f"aws dynamodb create-table --table-name {absent.table} --billing-mode" in str(caught.value.hint)
         assert "--region us-east-1" in str(caught.value.hint)
     assert absent.table not in _tables(absent)
 
@@ -485,6 +478,12 @@ def test_no_region() -> None:
         DynamoDBLineage("lineage").append(FACTS)
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_the_region_of_the_environment(bare: pytest.MonkeyPatch, name: str) -> None:
+    bare.setenv(name, "eu-central-1")
+    assert DynamoDBLineage("lineage").client.meta.region_name == "eu-central-1"
+
+
 @pytest.mark.usefixtures("bare")
 def test_no_credentials() -> None:
     with pytest.raises(LineageError, match=r"credentials are missing(.|\n)*hint: log in"):
@@ -516,9 +515,7 @@ def test_an_endpoint_where_nobody_answers(aws_server: str, pauses: list[float], 
         lineage = DynamoDBLineage("lineage", endpoint=endpoint, create=create, sleep=pauses.append)
         for use in (lambda: lineage.append(FACTS), lambda: lineage.facts("silver.flights")):
             pauses.clear()
-            with pytest.raises(
-                LineageError, match=rf"lineage \({endpoint}\): can't be reached.*\(tried 3 times\)"
-            ):
+            with pytest.raises(LineageError, match=rf"lineage \({endpoint}\): can't be reached.*\(tried 3 times\)"):
                 use()
             assert len(pauses) == 2
 
@@ -532,9 +529,7 @@ def test_it_is_pickled_as_its_settings(lineage: DynamoDBLineage) -> None:
     assert copy.facts("silver.flights") == FACTS
 
 
-def test_a_forked_process_makes_a_client_of_its_own(
-    lineage: DynamoDBLineage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forked_process_makes_a_client_of_its_own(lineage: DynamoDBLineage, monkeypatch: pytest.MonkeyPatch) -> None:
     parents = lineage.client
     assert lineage.client is parents
     monkeypatch.setattr("os.getpid", lambda: -1)

@@ -27,9 +27,9 @@ _FACTS = st.builds(
     engine=_TEXT,
     flow_run=st.none() | _TEXT,
     task_run=st.none() | _TEXT,
-    inputs=st.lists(
-        st.builds(InputPin, asset=_TEXT, version=st.none() | _COUNT, partitions=_PAIRS), max_size=3
-    ).map(tuple),
+    inputs=st.lists(st.builds(InputPin, asset=_TEXT, version=st.none() | _COUNT, partitions=_PAIRS), max_size=3).map(
+        tuple
+    ),
     version=st.none() | _COUNT,
     rows=_COUNT,
     bytes=_COUNT,

@@ -28,9 +28,7 @@ def test_a_file(uri: str, path: str) -> None:
 
 
 def test_a_table() -> None:
-    lineage = open_lineage(
-        "dynamodb://My.table_1?region=eu-central-1&endpoint=http://localhost:8000&create=false"
-    )
+    lineage = open_lineage("dynamodb://My.table_1?region=eu-central-1&endpoint=http://localhost:8000&create=false")
     assert isinstance(lineage, DynamoDBLineage)
     assert (lineage.table, lineage.region, lineage.endpoint, lineage.create) == (
         "My.table_1",

@@ -76,9 +76,7 @@ def test_it_is_what_a_fold_of_single_partitions_gives(log: tuple[Partitions, lis
 
 
 @given(_logs(), st.randoms(use_true_random=False))
-def test_the_order_of_facts_does_not_matter(
-    log: tuple[Partitions, list[Fact]], chance: random.Random
-) -> None:
+def test_the_order_of_facts_does_not_matter(log: tuple[Partitions, list[Fact]], chance: random.Random) -> None:
     partitions, facts = log
     state = AssetState.fold(partitions, facts)
     shuffled = list(facts)
@@ -117,9 +115,7 @@ def test_what_is_asked_of_it(log: tuple[Partitions, list[Fact]], data: st.DataOb
         last = {o for o, fact in attempts.items() if fact.status is status}
         assert set(state.last(status).ordinals()) == last
     assert history(partitions, facts, wanted) == [
-        fact
-        for fact in facts
-        if set(partitions.from_pairs(fact.partitions).ordinals()) & set(wanted.ordinals())
+        fact for fact in facts if set(partitions.from_pairs(fact.partitions).ordinals()) & set(wanted.ordinals())
     ]
 
 
