@@ -189,14 +189,15 @@ class _Attempt:
                 ]
                 self._catch_up(version)
             self._record(facts)
-            self.table.discard(staged, published=audit.passed)
         except BaseException as error:
-            # Once a commit was on its way only the log knows whether it arrived: its files must stay.
-            if not publishing:
+            # Once a commit was on its way only the log knows whether it arrived, and its files must stay; unless the
+            # table itself refused it.
+            if not publishing or isinstance(error, StepError):
                 self._clean_up(staged)
             if isinstance(error, Exception):
                 self._record_failure(todo, error, facts)
             raise
+        self._clean_up(staged, published=audit.passed)
         return self._result(facts, skipped=skipped)
 
     # ── what the inputs allow ─────────────────────────────────────────────────────────────
@@ -396,9 +397,10 @@ class _Attempt:
         except LineageError as second:
             log.warning("%s: the failure could not be recorded either: %s", self.step.id, second.message)
 
-    def _clean_up(self, staged: Staged | None) -> None:
+    def _clean_up(self, staged: Staged | None, *, published: PartitionSet | None = None) -> None:
+        """Remove what no version uses. What can't be removed takes space and harms nobody, so it fails no step."""
         try:
-            self.table.discard(staged or self.id)
+            self.table.discard(staged or self.id, published=published)
         except Exception as error:
             log.warning("%s: staged files were left behind: %s", self.step.id, error)
 

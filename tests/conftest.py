@@ -53,3 +53,34 @@ def aws_server() -> Iterator[str]:
             yield url
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a Prefect API of our own, with an empty database. Settings and the environment name it."""
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import (
+        PREFECT_API_DATABASE_CONNECTION_URL,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
+
+    home = tmp_path_factory.mktemp("prefect")
+    database = f"sqlite+aiosqlite:///{home}/prefect.db"
+    ours = {
+        PREFECT_HOME: home,
+        PREFECT_API_DATABASE_CONNECTION_URL: database,
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    }
+    with temporary_settings(ours):
+        server = SubprocessASGIServer()
+        server.start(timeout=300)
+        try:
+            with temporary_settings({PREFECT_API_URL: server.api_url}), pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PREFECT_API_URL", server.api_url)
+                patch.setenv("PREFECT_HOME", str(home))
+                yield server.api_url
+        finally:
+            server.stop()

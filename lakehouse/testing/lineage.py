@@ -257,14 +257,15 @@ class LineageConformance:
     def test_a_fact_is_never_overwritten(self, lineage: Lineage) -> None:
         first = sample_fact(1, rows=1)
         other = sample_fact(1, rows=2, run="run-2", version=99, inputs=(InputPin(asset="bronze.other", version=1),))
-        lineage.append([first])
+        later = sample_fact(2, run="run-3", version=5, inputs=())
+        lineage.append([first, later])
         lineage.append([other])
-        assert lineage.facts("silver.flights") == [first]
+        assert lineage.facts("silver.flights") == [first, later]
         assert lineage.run("run-1") == [first]
         assert lineage.built_from("bronze.raw_flights") == [first]
         assert lineage.run("run-2") == []
         assert lineage.built_from("bronze.other") == []
-        assert lineage.latest_version("silver.flights") == first.version
+        assert lineage.latest_version("silver.flights") == 5
 
     def test_what_is_new_in_a_call_is_written_beside_what_is_there(self, lineage: Lineage) -> None:
         facts = [sample_fact(number) for number in range(1, 9)]

@@ -46,9 +46,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
         archive.extract("flights.csv", folder)
     with duckdb.connect() as connection:
         for name, file in {"flights": folder / "flights.csv", **_files(data)}.items():
-            connection.execute(
-                f"create table {name} as select * from read_csv('{file}', nullstr='NA', sample_size=-1)"
-            )
+            connection.execute(f"create table {name} as select * from read_csv('{file}', nullstr='NA', sample_size=-1)")
         connection.execute("alter table flights add column date date")
         connection.execute("update flights set date = make_date(year::int, month::int, day::int)")
         yield connection
@@ -105,9 +103,7 @@ def test_every_asset_keeps_its_schema(made: dict[str, pl.DataFrame]) -> None:
         model.validate(made[name])
 
 
-def test_carrier_daily(
-    raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]
-) -> None:
+def test_carrier_daily(raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]) -> None:
     sql = f"""
         select date, carrier, any_value(name), {OUTCOMES},
                count(*) filter (arr_delay < 15) / count(*), avg(dep_delay), avg(arr_delay)
@@ -124,9 +120,7 @@ def test_carrier_daily(
         assert ((ours[column] - expected).abs().drop_nulls() < 1e-9).all(), column
 
 
-def test_route_delays(
-    raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]
-) -> None:
+def test_route_delays(raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]) -> None:
     sql = f"""
         select date, origin, dest, {OUTCOMES},
                max(distance),
@@ -141,9 +135,7 @@ def test_route_delays(
     assert ours.rows() == rows(raw, sql, period)
 
 
-def test_route_names(
-    raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]
-) -> None:
+def test_route_names(raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]) -> None:
     sql = r"""
         select distinct dest, replace(name, '\\''', '''') from flights join airports on faa = dest
         where date between $first and $last
@@ -153,9 +145,7 @@ def test_route_names(
     assert set(ours.rows()) == set(rows(raw, sql, period))
 
 
-def test_weather_delays(
-    raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]
-) -> None:
+def test_weather_delays(raw: duckdb.DuckDBPyConnection, period: tuple[str, str], made: dict[str, pl.DataFrame]) -> None:
     sql = f"""
         with hourly as (
             select origin, time_hour, precip, visib,
@@ -199,9 +189,7 @@ def test_moments_agree_with_the_printed_times(
     )
     local = made["flights"].filter(pl.col("arr_delay").is_not_null())
     zones = local["dest_timezone"].unique().to_list()
-    offset = pl.coalesce(
-        pl.when(pl.col("dest_timezone") == zone).then(_offset("arr_at", zone)) for zone in zones
-    )
+    offset = pl.coalesce(pl.when(pl.col("dest_timezone") == zone).then(_offset("arr_at", zone)) for zone in zones)
     difference = offset - _offset("dep_at", "America/New_York")
     both = local.join(theirs, on=["carrier", "flight", "origin", "date"]).with_columns(
         elapsed=(pl.col("arr_at") - pl.col("dep_at")).dt.total_minutes(), difference=difference

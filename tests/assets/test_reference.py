@@ -126,9 +126,7 @@ def test_westward_the_clock_may_stand_still() -> None:
     assert flight["sched_arr_at"] == utc("2013-01-16 01:45")
 
 
-@pytest.mark.parametrize(
-    ("day", "offset"), [((3, 9), 5), ((3, 10), 4), ((7, 1), 4), ((11, 2), 4), ((11, 3), 5)]
-)
+@pytest.mark.parametrize(("day", "offset"), [((3, 9), 5), ((3, 10), 4), ((7, 1), 4), ((11, 2), 4), ((11, 3), 5)])
 def test_summer_time_begins_in_march_and_ends_in_november(day: tuple[int, int], offset: int) -> None:
     month, number = day
     hour = f"2013-{month:02}-{number:02}T{10 + offset:02}:00:00Z"
@@ -148,9 +146,7 @@ def test_an_arrival_in_the_hour_that_march_skips_follows_the_delay() -> None:
 
 
 @pytest.mark.parametrize(("departs", "arrives"), [("05:30", "05:40"), ("06:30", "06:40"), ("05:50", "06:40")])
-def test_of_the_hour_that_november_repeats_the_first_that_is_not_too_early(
-    departs: str, arrives: str
-) -> None:
+def test_of_the_hour_that_november_repeats_the_first_that_is_not_too_early(departs: str, arrives: str) -> None:
     minute = int(departs[-2:])
     printed = {
         "sched_dep_time": 100 + minute,
@@ -213,9 +209,7 @@ def test_a_negative_air_time_is_left_for_the_schema_to_refuse(minutes: int) -> N
         ("UA", None, None),
     ],
 )
-def test_fleet_numbers_are_no_registrations(
-    carrier: str, tailnum: str | None, registration: str | None
-) -> None:
+def test_fleet_numbers_are_no_registrations(carrier: str, tailnum: str | None, registration: str | None) -> None:
     flight = silver_flight(carrier=carrier, tailnum=tailnum)
     assert (flight["tailnum"], flight["registration"]) == (tailnum, registration)
 
@@ -426,9 +420,7 @@ def test_an_airline_that_never_left_has_no_mean() -> None:
 
 
 def test_a_route_counts_what_it_made_up_of_arrived_flights_only() -> None:
-    flown = outcomes(
-        {"dep_delay": 30, "arr_delay": 10}, {"dep_delay": 90, "arr_delay": None, "air_time": None}
-    )
+    flown = outcomes({"dep_delay": 30, "arr_delay": 10}, {"dep_delay": 90, "arr_delay": None, "air_time": None})
     airports = pl.LazyFrame({"airport": ["IAH"], "name": ["Houston"]})
     route = gold.route_delays(flown, airports).collect().row(0, named=True)
     assert (route["made_up_minutes"], route["air_minutes"], route["air_timed"]) == (20, 200, 1)
@@ -571,9 +563,7 @@ def test_an_unreadable_day_fails_its_own_step_only(
     assert bronze.raw_flights(days("2013-01-03"), context).collect().height == 914
 
 
-def test_a_mended_file_is_read_again(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
-) -> None:
+def test_a_mended_file_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context) -> None:
     monkeypatch.setenv(source.VARIABLE, str(spoil(tmp_path, "2013-01-02", "empty", last="2013-01-02")))
     assert bronze.raw_flights(days("2013-01-02"), context).collect().height == 0
     spoil(tmp_path, "2013-01-02", "none", last="2013-01-02")
