@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
 
 from lakehouse.asset import Asset, Layer
-from lakehouse.errors import LakehouseError, PartitionError, SettingsError
+from lakehouse.errors import LakehouseError, PartitionError, SettingsError, shorten
 from lakehouse.graph import AssetGraph
 from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
 from lakehouse.lineage.open import open_lineage
@@ -273,7 +273,8 @@ class Lakehouse:
         found = [fact for one in seen.values() for fact in one.unrecorded]
         if found:
             self.lineage.append(found)
-        info = RunInfo(new_id(), datetime.now(UTC), getattr(walker, "name", type(walker).__name__))
+        engine_name = getattr(walker, "name", type(walker).__name__)
+        info = RunInfo(new_id(), datetime.now(UTC), engine_name, _title(targets, plan))
         results = tuple(walker.execute(plan, self, info, watcher)) if plan else ()
         run = Run(info.id, plan, results, time.perf_counter() - began, self)
         return run.raise_on_failure() if raise_on_failure else run
@@ -350,6 +351,14 @@ class Lakehouse:
 class _Seen:
     state: AssetState
     unrecorded: tuple[Fact, ...] = field(default=())
+
+
+def _title(targets: Targets, plan: Plan) -> str:
+    """What a person recognizes a run by: ``+gold.* 2013-01-01...2013-01-31``."""
+    listed = [targets] if isinstance(targets, Asset | str) else list(targets)
+    named = shorten([t if isinstance(t, str) else t.key for t in listed], 3)
+    cut = [asset for asset in plan.assets if asset.partitioned]
+    return f"{named} {plan.partitions(cut[-1]).hull}" if cut else named
 
 
 def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:

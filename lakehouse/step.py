@@ -55,12 +55,14 @@ class RunInfo:
         id: the run
         started: when it started (UTC)
         engine: what runs it
+        title: what was asked for, in words
         flow_run: Prefect's id of the flow run
     """
 
     id: str
     started: datetime
     engine: str
+    title: str = ""
     flow_run: str | None = None
 
 

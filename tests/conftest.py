@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import functools
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -19,25 +19,16 @@ pytest.register_assert_rewrite("lakehouse.testing.lineage")
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
     """URL of an AWS of our own: moto's server, on this machine. The environment names it to every client."""
-    from moto.dynamodb.responses import DynamoHandler
-    from moto.server import ThreadedMotoServer
-
-    one_at_a_time = threading.Lock()
-    answer = DynamoHandler.call_action
-
-    @functools.wraps(answer)
-    def answer_alone(self: DynamoHandler) -> Any:
-        # To undo a failed transaction moto puts back a copy of the whole table, which takes with it
-        # what others wrote meanwhile. DynamoDB doesn't.
-        with one_at_a_time:
-            return answer(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DynamoHandler, "call_action", answer_alone)
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
+    script = Path(__file__).with_name("moto_server.py")
+    with (
+        subprocess.Popen(
+            [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        assert server.stdin is not None
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
         for name, value in {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -49,15 +40,15 @@ def aws_server() -> Iterator[str]:
             patch.setenv(name, value)
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
-        try:
-            yield url
-        finally:
-            server.stop()
+        yield url
+        server.stdin.close()
 
 
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a Prefect API of our own, with an empty database. Settings and the environment name it."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import (
         PREFECT_API_DATABASE_CONNECTION_URL,
@@ -82,5 +73,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 patch.setenv("PREFECT_API_URL", server.api_url)
                 patch.setenv("PREFECT_HOME", str(home))
                 yield server.api_url
+                # What is still on its way to the server has to arrive before it goes.
+                APILogWorker.instance().drain()
+                EventsWorker.drain_all()
         finally:
             server.stop()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import urllib.parse
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from prefect import allow_failure, flow
@@ -60,7 +60,7 @@ class PrefectEngine:
 
         @flow(
             name="materialize",
-            flow_run_name=_flow_run_name(plan),
+            flow_run_name=run.title.replace("{", "(").replace("}", ")"),
             task_runner=runner,
             persist_result=False,
             validate_parameters=False,
@@ -69,9 +69,9 @@ class PrefectEngine:
             context = FlowRunContext.get()
             assert context is not None
             assert context.flow_run is not None
-            info = RunInfo(run.id, run.started, run.engine, str(context.flow_run.id))
+            info = replace(run, flow_run=str(context.flow_run.id))
             results.update(_walk(plan, home, info, watcher))
-            _report(plan, results.values(), home)
+            _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 
         with _connected(watcher):
@@ -156,16 +156,7 @@ def _ended(step: Step, found: Any) -> StepResult:
 def _asset_key(uri: str) -> str:
     """A table's URI as Prefect allows it in an asset key."""
     scheme, _, rest = uri.partition("://")
-    return f"{scheme}://{urllib.parse.quote(rest)}"
-
-
-def _flow_run_name(plan: Plan) -> str:
-    """What a person recognizes a run by: ``gold.carrier_daily 2013-01-01...2013-01-31``."""
-    targets = [a for a in plan.targets if a in plan.assets] or list(plan.assets)
-    last = targets[-1]
-    named = shorten((a.key for a in targets[-2:]), 2) + (f" and {len(targets) - 2} more" if len(targets) > 2 else "")
-    cut = next((a for a in reversed(targets) if a.partitioned), last)
-    return f"{named} {plan.partitions(cut).hull}".strip().replace("{", "(").replace("}", ")")
+    return f"{scheme}://{re.sub(r'[^A-Za-z0-9._~/-]', '_', rest)}"
 
 
 def _metadata(result: StepResult) -> dict[str, Any]:
@@ -199,7 +190,7 @@ def _flow_state(results: Iterable[StepResult]) -> State[Any]:
     return Completed(message=f"{sum(r.rows for r in listed):,} rows in {len(listed)} steps")
 
 
-def _report(plan: Plan, results: Iterable[StepResult], home: Home) -> None:
+def _report(plan: Plan, results: Iterable[StepResult], home: Home, title: str) -> None:
     """Leave the run's result where people look for it in Prefect."""
     run = Run("", plan, tuple(results), 0.0, home)
     lines = [
@@ -216,7 +207,7 @@ def _report(plan: Plan, results: Iterable[StepResult], home: Home) -> None:
         )
     for one in run.summaries():
         lines += [f"\n**{one.asset.key}**: {error}" for error in one.errors]
-    create_markdown_artifact("\n".join(lines), key="materialization", description=_flow_run_name(plan))
+    create_markdown_artifact("\n".join(lines), key="materialization", description=title)
 
 
 # ── reaching Prefect ──────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ DAYS = "2013-01-01...2013-01-20"
 
 
 @pytest.fixture
-def client(prefect_server: str) -> SyncPrefectClient:
-    return get_client(sync_client=True)
+def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 def _flow_run(facts: tuple[Fact, ...]) -> str:

@@ -1,0 +1,95 @@
+"""What would be built, and why: ``lakehouse plan``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lakehouse.display.page import columns
+from lakehouse.display.words import QUIET, count, extent, named
+from lakehouse.plan import Cause, Plan, Reason
+
+
+def planned(plan: Plan, how: str) -> RenderableType:
+    """A plan by asset: which partitions, in how many steps, why; then the command that does it.
+
+    Parameters:
+        plan: the plan
+        how: the command
+    """
+    if not plan:
+        return up_to_date(plan)
+    table = columns("asset", "partitions", "number", "steps", "why", numbers=["number", "steps"])
+    for asset in plan.assets:
+        steps = plan.of(asset)
+        partitions = plan.partitions(asset)
+        table.add_row(
+            asset.key,
+            extent(partitions),
+            f"{len(partitions):,}" if asset.partitioned else "",
+            f"{len(steps):,}",
+            "; ".join(dict.fromkeys(_why(reason) for step in steps for reason in step.reasons)),
+        )
+    total = sum(len(step.partitions) for step in plan.steps)
+    parts: list[RenderableType] = [
+        table,
+        f"\n{count(len(plan.assets), 'asset')}, {count(total, 'partition')}, {count(len(plan), 'step')}",
+    ]
+    there = [named(key, part) for key, part in plan.current.items() if part]
+    if there:
+        parts.append(Text(f"there already: {'; '.join(there)}", QUIET))
+    parts += ["\nthis does it:", f"  {how}"]
+    return Group(*parts)
+
+
+def up_to_date(plan: Plan) -> RenderableType:
+    """That there is nothing to do, and what was looked at."""
+    there = sum(len(part) for part in plan.current.values())
+    return Text.assemble(
+        ("up to date", "green"),
+        f": {count(len(plan.targets), 'asset')}, {count(there, 'partition')}, nothing to do",
+    )
+
+
+def plan_json(plan: Plan, how: str) -> dict[str, Any]:
+    """A plan, for programs."""
+    return {
+        "targets": [asset.key for asset in plan.targets],
+        "command": how,
+        "now": plan.now,
+        "current": {key: part.to_pairs() for key, part in plan.current.items() if part},
+        "steps": [
+            {
+                "id": step.id,
+                "asset": step.asset.key,
+                "partitions": step.partitions.to_pairs(),
+                "number": len(step.partitions),
+                "after": list(step.after),
+                "reasons": [
+                    {"cause": _cause(r), "partitions": r.partitions.to_pairs(), "consumer": r.consumer}
+                    for r in step.reasons
+                ],
+                "inputs": [
+                    {
+                        "parameter": given.parameter,
+                        "asset": given.asset.key,
+                        "partitions": given.partitions.to_pairs(),
+                        "version": given.version,
+                        "steps": list(given.steps),
+                    }
+                    for given in step.inputs
+                ],
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def _why(reason: Reason) -> str:
+    return f"needed by {reason.consumer}" if reason.cause is Cause.UPSTREAM else str(reason.cause)
+
+
+def _cause(reason: Reason) -> str:
+    return reason.cause.name.lower()

@@ -1,0 +1,85 @@
+"""Rows: a table on a terminal, CSV for programs: ``lakehouse show``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lakehouse.display.page import Page, columns
+from lakehouse.display.words import QUIET, count
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_CELL = 40
+_LEAST = 8
+
+
+def table_of(frame: pl.DataFrame, *, more: bool, width: int) -> RenderableType:
+    """Rows as a table that fits: columns that have no room are named below it.
+
+    Parameters:
+        frame: the rows
+        more: whether there are more rows than these
+        width: characters in a line
+    """
+    cells = {name: [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
+    shown: list[str] = []
+    used = 0
+    for name in frame.columns:
+        need = min(_CELL, max([len(name), *map(len, cells[name])])) + 2
+        if shown and used + need > width + 2:
+            break
+        shown.append(name)
+        used += need
+    numeric = [name for name in shown if frame.schema[name].is_numeric()]
+    table = columns(numbers=numeric)
+    for name in shown:
+        right = name in numeric
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", max_width=_CELL)
+    for row in zip(*(cells[name] for name in shown), strict=True):
+        table.add_row(*(Text(value, QUIET if value == _NOTHING else "") for value in row))
+    below = f"{count(frame.height, 'row')}{', and there are more: --limit' if more else ''}"
+    parts: list[RenderableType] = [table, Text(below, QUIET)]
+    hidden = frame.columns[len(shown) :]
+    if hidden:
+        parts.append(Text(f"no room for {count(len(hidden), 'column')}: {', '.join(hidden)}", QUIET))
+    return Group(*parts)
+
+
+def csv(page: Page, frame: pl.LazyFrame) -> None:
+    """Write rows as CSV, with a header, in pieces: a year of them need not fit into memory.
+
+    Lists are written as their items with ``; `` between, structures as JSON.
+    """
+    import polars as pl
+
+    schema = frame.collect_schema()
+    plain = frame.with_columns(
+        pl.col(name).cast(pl.List(pl.String)).list.join("; ") if isinstance(dtype, pl.List) else pl.col(name)
+        for name, dtype in schema.items()
+        if dtype.is_nested()
+    )
+    header = True
+    for batch in plain.collect_batches(maintain_order=True):
+        page.write(batch.write_csv(include_header=header))
+        header = False
+        if page.broken:
+            return
+    if header:
+        page.write(pl.DataFrame(schema=plain.collect_schema()).write_csv())
+
+
+_NOTHING = "-"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return _NOTHING
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return str(value).replace("\n", " ")

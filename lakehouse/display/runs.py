@@ -1,0 +1,125 @@
+"""What a run did: what was published, what was not and why, and how to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from lakehouse.display.page import columns, labelled
+from lakehouse.display.words import (
+    ENDED,
+    HELD,
+    argument,
+    count,
+    extent,
+    finding,
+    named,
+    place,
+    places,
+    seconds,
+    verdict,
+)
+from lakehouse.lineage import Fact, Status
+from lakehouse.partitions import PartitionSet
+from lakehouse.run import AssetSummary, Run
+
+
+def published(run: Run, lineage: str) -> RenderableType:
+    """A table of what a run published, and where it lies.
+
+    Parameters:
+        run: the run
+        lineage: where its lineage is kept
+    """
+    done = [one for one in run.summaries() if one.published]
+    if not done:
+        return Text("nothing was published")
+    table = columns("published", "partitions", "number", "rows", "checks", "time", numbers=["number", "rows", "time"])
+    for one in done:
+        passed, colour = verdict(one.checks)
+        table.add_row(
+            one.asset.key,
+            extent(one.published),
+            f"{len(one.published):,}" if one.asset.partitioned else "",
+            f"{one.rows:,}",
+            Text(passed, colour),
+            seconds(one.seconds),
+        )
+    rows = sum(one.rows for one in done)
+    parts: list[RenderableType] = [table, ""]
+    warned = [(one, check) for one in done for check in one.checks if not check.passed and not check.blocking]
+    if warned:
+        parts.append(
+            labelled([(Text("warning", HELD), f"{one.asset.key}: {finding(check)}") for one, check in warned], by=0)
+        )
+        parts.append("")
+    parts.append(f"{count(rows, 'row')} of {count(len(done), 'asset')} in {seconds(run.seconds)}")
+    parts.append(
+        labelled([("tables", places([one.uri for one in done])), ("lineage", lineage), ("run", run.id)], by=0)
+    )
+    return Group(*parts)
+
+
+def unpublished(run: Run, mend: Sequence[tuple[str, str]]) -> RenderableType:
+    """What was held back, failed or was skipped, why, where the rows are, and what mends it.
+
+    Parameters:
+        run: the run
+        mend: commands, each with the case that it is for
+    """
+    summaries = run.summaries()
+    rows = [line for one in summaries for line in _failed(run, one)]
+    rows += [line for one in summaries for line in _held(run, one)]
+    rows += _skipped(run)
+    return Group("", labelled(rows, by=0), "", mending(mend))
+
+
+def mending(mend: Sequence[tuple[str, str]]) -> RenderableType:
+    """The commands that go on from here."""
+    lines: list[RenderableType] = []
+    for when, how in mend:
+        lines += [f"{when}:", Text(f"  {how}", "bold", no_wrap=True, overflow="ignore")]
+    return Group(*lines)
+
+
+def _held(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
+    for fact in _facts(run, one, Status.REJECTED):
+        part = one.asset.partitions.from_pairs(fact.partitions)
+        text = f"{named(one.asset.key, part)} ({count(fact.rows, 'row')}): {fact.reason}"
+        if fact.quarantine:
+            which = f" --partition {argument(part)}" if one.asset.partitioned else ""
+            text += f"\nlook: lakehouse show {one.asset.key} --quarantined{which}\nfile: {place(fact.quarantine)}"
+        yield _word(Status.REJECTED), text
+
+
+def _failed(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
+    texts: dict[str, PartitionSet] = {}
+    for result in run.results:
+        if result.asset == one.asset.key and result.failed:
+            why = result.error or "it says nothing more"
+            texts[why] = texts.get(why, one.asset.partitions.empty()) | result.failed
+    for why, part in texts.items():
+        prefix = named(one.asset.key, part)
+        # Most errors name the asset and the partitions themselves.
+        yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{prefix}: {why}"
+
+
+def _skipped(run: Run) -> Iterable[tuple[str | Text, str]]:
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in run.summaries():
+        for fact in _facts(run, one, Status.SKIPPED):
+            part = one.asset.partitions.from_pairs(fact.partitions)
+            alike.setdefault((extent(part) if one.asset.partitioned else "", fact.reason), []).append(one.asset.key)
+    for (which, why), keys in alike.items():
+        yield _word(Status.SKIPPED), f"{', '.join(keys)} {which}".rstrip() + f": {why}"
+
+
+def _facts(run: Run, one: AssetSummary, status: Status) -> list[Fact]:
+    return [f for result in run.results if result.asset == one.asset.key for f in result.facts if f.status is status]
+
+
+def _word(status: Status) -> Text:
+    word, colour = ENDED[status]
+    return Text(word, colour)

@@ -1,0 +1,181 @@
+"""Numbers, times and partitions in the words that every screen uses."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from lakehouse.lineage import CheckResult, Status
+from lakehouse.partitions import Pairs, Partitions, PartitionSet, Unpartitioned
+
+PUBLISHED: Final = "green"
+HELD: Final = "yellow"
+FAILED: Final = "red"
+QUIET: Final = "dim"
+
+ENDED: Final = {
+    Status.PUBLISHED: ("published", PUBLISHED),
+    Status.REJECTED: ("held back", HELD),
+    Status.FAILED: ("failed", FAILED),
+    Status.SKIPPED: ("skipped", HELD),
+}
+"""How an attempt ended, in words, and the colour of it."""
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Examples:
+        >>> count(1, "partition"), count(27004, "row")
+        ('1 partition', '27,004 rows')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def seconds(duration: float) -> str:
+    """How long something took.
+
+    Examples:
+        >>> seconds(0.34), seconds(42.2), seconds(185)
+        ('0.3 s', '42 s', '3 min 05 s')
+    """
+    if duration < 9.95:
+        return f"{duration:.1f} s"
+    whole = round(duration)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """When something was, seen from now.
+
+    Examples:
+        >>> ago(datetime(2013, 1, 1, 12, 0, tzinfo=UTC), datetime(2013, 1, 1, 12, 5, tzinfo=UTC))
+        '5 min ago'
+    """
+    passed = (now - moment).total_seconds()
+    if passed < 60:
+        return "just now"
+    if passed < 3600:
+        return f"{passed // 60:.0f} min ago"
+    if passed < 48 * 3600:
+        return f"{passed // 3600:.0f} h ago"
+    return f"{passed // 86400:.0f} days ago"
+
+
+def stamp(moment: datetime) -> str:
+    """When something was, for programs: UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def clock(moment: datetime) -> str:
+    """When something was, for people: their own wall clock, to the second."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def extent(partitions: PartitionSet, limit: int = 4) -> str:
+    """Which partitions, as ranges; ``whole`` for an asset that has none.
+
+    Examples:
+        >>> from lakehouse import Daily
+        >>> extent(Daily("2013-01-01").select(["2013-01-01...2013-01-04", "2013-01-09"]))
+        '2013-01-01...2013-01-04, 2013-01-09'
+    """
+    if not partitions:
+        return "none"
+    if isinstance(partitions.partitions, Unpartitioned):
+        return "whole"
+    shown = ", ".join(str(r) for r in partitions.ranges[:limit])
+    rest = len(partitions.ranges) - limit
+    return f"{shown} and {count(rest, 'more range')}" if rest > 0 else shown
+
+
+def of_pairs(pairs: Pairs, limit: int = 4) -> str:
+    """Stored partitions, as ranges."""
+    listed = [first if first == last else f"{first}...{last}" for first, last in pairs if first]
+    rest = len(listed) - limit
+    return ", ".join(listed[:limit]) + (f" and {count(rest, 'more range')}" if rest > 0 else "")
+
+
+def named(asset: str, partitions: PartitionSet) -> str:
+    """An asset with its partitions; the name alone for one that has none."""
+    whole = isinstance(partitions.partitions, Unpartitioned)
+    return asset if whole else f"{asset} {extent(partitions)}"
+
+
+def argument(partitions: PartitionSet) -> str:
+    """Partitions as ``--partitions`` takes them: all of the ranges, with commas between."""
+    return ",".join(str(r) for r in partitions.ranges)
+
+
+def cut(partitions: Partitions, now: datetime) -> str:
+    """How an asset is cut, with the first and the last partition that can be there.
+
+    Examples:
+        >>> from lakehouse import Daily
+        >>> cut(Daily("2013-01-01", end="2014-01-01"), datetime(2024, 1, 1, tzinfo=UTC))
+        'daily 2013-01-01...2013-12-31'
+    """
+    if isinstance(partitions, Unpartitioned):
+        return "whole"
+    there = partitions.all(now)
+    return f"{partitions.kind} {there.hull if there else 'none yet'}"
+
+
+def share(part: int, whole: int) -> str:
+    """How much is there.
+
+    Examples:
+        >>> share(31, 365), share(1, 1)
+        ('31 of 365', '1 of 1')
+    """
+    return f"{part:,} of {whole:,}"
+
+
+def verdict(checks: Sequence[CheckResult]) -> tuple[str, str]:
+    """How many checks passed, and the colour of it."""
+    if not checks:
+        return "none", QUIET
+    bad = [check for check in checks if not check.passed]
+    colour = FAILED if any(c.blocking for c in bad) else HELD if bad else ""
+    return f"{len(checks) - len(bad)}/{len(checks)}", colour
+
+
+def finding(check: CheckResult) -> str:
+    """What a failed check found, and where.
+
+    Examples:
+        >>> finding(CheckResult(name="small", blocking=True, passed=False, failing_rows=2, message="found 2 rows"))
+        'small (2 rows): found 2 rows'
+    """
+    rows = f" ({count(check.failing_rows, 'row')})" if check.failing_rows else ""
+    where = of_pairs(check.failed)
+    return f"{check.name}{rows}{' in ' + where if where else ''}: {check.message}"
+
+
+def place(uri: str) -> str:
+    """Where something lies, as a person would write it: a path from here if it is below, else the URI."""
+    if not uri.startswith("file://"):
+        return uri
+    path = Path(uri.removeprefix("file://"))
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def places(uris: Sequence[str]) -> str:
+    """Where several tables lie: the folder that they share, or each of their folders."""
+    folders = [uri.split("/")[:-1] for uri in uris]
+    common = os.path.commonprefix(folders)
+    found = ["/".join(common)] if len(common) > 3 else sorted({"/".join(folder) for folder in folders})
+    return ", ".join(place(folder) for folder in found)
+
+
+def command(*words: str) -> str:
+    """A command line that can be pasted into a shell."""
+    return shlex.join(words)
