@@ -10,7 +10,7 @@ from typing import Any, final
 import polars as pl
 
 from lakehouse.asset import Asset
-from lakehouse.checks.library import Check, FrameCheck
+from lakehouse.checks.library import AnyCheck, Check, FrameCheck
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
 from lakehouse.io.keys import from_tokens, token, tokens
@@ -77,6 +77,8 @@ def audit(
     frame: pl.LazyFrame,
     partitions: PartitionSet,
     upstream: Mapping[str, pl.LazyFrame] | None = None,
+    *,
+    more: Sequence[AnyCheck] = (),
 ) -> Audit:
     """Hold an asset's candidate against its schema and its checks.
 
@@ -85,6 +87,7 @@ def audit(
         frame: the candidate's rows, with the column [PARTITION][]
         partitions: what was asked for: a partition without rows is checked as well
         upstream: for checks that compare, the inputs by parameter, with the column [PARTITION][]
+        more: checks besides those that the asset declares
 
     Returns:
         which partitions passed, which are held back, and why
@@ -93,8 +96,8 @@ def audit(
         CheckError: a check itself raised; says which one
     """
     asked = tokens(partitions)
-    plain = [c for c in asset.checks if isinstance(c, Check)]
-    framed = [c for c in asset.checks if isinstance(c, FrameCheck)]
+    plain = [c for c in (*asset.checks, *more) if isinstance(c, Check)]
+    framed = [c for c in (*asset.checks, *more) if isinstance(c, FrameCheck)]
     model = asset.schema.model if asset.schema is not None else None
     if model is not None or framed:
         # Pandera and functions need the rows at hand; then everything is measured on them, in memory.
@@ -173,15 +176,12 @@ def _schema(asset: Asset, schema: Any, frame: pl.DataFrame, partitions: Partitio
                 whole[key] = [
                     f"{c}: {k}" for c, k in found.select("column", "check").unique().sort("column").iter_rows()
                 ]
-                rows = part["_row"].cast(pl.Int32)
-                placed = found.filter(pl.col("index").is_not_null() & pl.col("check").str.contains("uniq|multiple"))
-                cases.append(
-                    placed.select(rows.gather(placed["index"].cast(pl.UInt32)).alias("index"), "column", "check")
-                )
+                placed = found.drop_nulls("index")
+                cases.append(placed.with_columns(part["_row"].gather(placed["index"]).alias("index")))
     listed = pl.concat(cases, how="vertical_relaxed")
     reasons = (
         listed.drop_nulls("index")
-        .group_by(pl.col("index").cast(pl.UInt32).alias("_row"))
+        .group_by(pl.col("index").alias("_row"))
         .agg(pl.format("{}: {}", "column", "check").unique().sort().alias("reasons"))
     )
     failed = dict.fromkeys(whole, 0)
@@ -208,7 +208,9 @@ def _split(schema: Any) -> tuple[Any, Any | None]:
     from pandera.api.checks import Check as PanderaCheck
 
     def by_row(check: Any) -> bool:
-        return bool(PanderaCheck.is_builtin_check(check.name)) and check.name not in _AGGREGATES
+        # A check of a person's own may bear a built-in one's name, but has no bounds to compare with.
+        builtin = PanderaCheck.is_builtin_check(check.name) and check.statistics
+        return bool(builtin) and check.name not in _AGGREGATES
 
     rowwise, rest = copy.deepcopy(schema), copy.deepcopy(schema)
     rowwise.checks, rowwise.unique = [], None
@@ -223,35 +225,33 @@ def _split(schema: Any) -> tuple[Any, Any | None]:
 
 
 def _cases(asset: Asset, schema: Any, frame: pl.DataFrame) -> pl.DataFrame:
-    from pandera.errors import SchemaError, SchemaErrors
+    """What pandera finds: the place of each row that fails a check, or null for a check that is not of rows."""
+    from pandera.constants import CHECK_OUTPUT_KEY
+    from pandera.errors import SchemaErrorReason, SchemaErrors
 
-    empty = pl.DataFrame(schema={"index": pl.Int32, "column": pl.String, "check": pl.String})
+    found: list[tuple[int | None, str, str]] = []
     try:
         schema.validate(frame, lazy=True)
     except SchemaErrors as error:
-        found = error.failure_cases
-        raised = found.filter(pl.col("check").str.contains("Error(", literal=True))
-        if raised.height:
-            raise CheckError(
-                f"{asset.key}: the schema's check on {raised['column'][0]!r} raised {raised['check'][0]}",
-                hint="mend the check; nothing was published",
-            ) from error
-        cases: pl.DataFrame = found.select(
-            pl.col("index").cast(pl.Int32), pl.col("column").cast(pl.String), pl.col("check").cast(pl.String)
-        )
-        return cases
-    except SchemaError as error:
-        return empty.vstack(
-            pl.DataFrame({"index": [None], "column": [str(asset.name)], "check": [str(error)]}, schema=empty.schema)
-        )
-    except LakehouseError:
-        raise
+        for fault in error.schema_errors:
+            check: Any = fault.check
+            what = str(getattr(check, "error", None) or getattr(check, "name", None) or check)
+            column = str(fault.column_name or schema.name or asset.name)
+            if fault.reason_code is SchemaErrorReason.CHECK_ERROR:
+                raise CheckError(
+                    f"{asset.key}: the schema's check {what!r} on {column!r} raised {_line(fault.failure_cases)}",
+                    hint="mend the check; nothing was published",
+                ) from error
+            output: Any = fault.check_output
+            whole = not isinstance(output, pl.DataFrame) or output.height != frame.height
+            places = [] if whole else output[CHECK_OUTPUT_KEY].eq(False).arg_true().to_list()
+            found += [(place, column, what) for place in places or [None]]
     except Exception as error:
         raise CheckError(
-            f"{asset.key}: the schema raised {type(error).__name__}: {error}",
+            f"{asset.key}: the schema raised {type(error).__name__}: {_line(error)}",
             hint="mend the schema's own checks; nothing was published",
         ) from error
-    return empty
+    return pl.DataFrame(found, {"index": pl.UInt32, "column": pl.String, "check": pl.String}, orient="row")
 
 
 # ── expressions ───────────────────────────────────────────────────────────────────────────
@@ -340,11 +340,14 @@ def _culprit(asset: Asset, checks: Sequence[Check], frame: pl.LazyFrame) -> Lake
 
 
 def _raised(asset: Asset, name: str, error: Exception) -> CheckError:
-    lines = str(error).strip().splitlines() or [""]
     return CheckError(
-        f"{asset.key}: the check {name!r} raised {type(error).__name__}: {lines[0]}",
+        f"{asset.key}: the check {name!r} raised {type(error).__name__}: {_line(error)}",
         hint="mend the check; nothing was published",
     )
+
+
+def _line(error: object) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 # ── functions ─────────────────────────────────────────────────────────────────────────────
@@ -365,6 +368,9 @@ def _framed(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, partitions: Pa
             key = token(asset.partitions, schema[column] if column else pl.String(), where=asset.key)
             failing = failing.with_columns(key.alias(PARTITION))
         rows = failing.collect()
+        elsewhere = sorted(set(rows[PARTITION]) - set(tokens(partitions)))
+        if elsewhere:
+            raise ValueError(f"it returned rows of partitions that were not asked for: {shorten(elsewhere)}")
     except Exception as error:
         raise _raised(asset, check.name, error) from error
     whole = rows.columns == frame.collect_schema().names()

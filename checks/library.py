@@ -274,13 +274,15 @@ def custom(function: FrameFunction | None = None, /, *, blocking: bool = True, n
 
 
 def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool) -> Check:
+    # Unlike a sum of it, `when` takes nothing but booleans: a number would pass as no failure at all.
+    failing = pl.when(failing).then(pl.lit(True)).otherwise(pl.lit(False))
     return Check(
         name=name,
         wants=wants,
-        measures={"failing": failing.fill_null(False).sum()},
+        measures={"failing": failing.sum()},
         fails=pl.col("failing") > 0,
         rows=pl.col("failing"),
-        failing=failing.fill_null(False),
+        failing=failing,
         blocking=blocking,
     )
 

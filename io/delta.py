@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
+from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction
+from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, write_deltalake
+from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from lakehouse.errors import PartitionConflict, SchemaViolation, StepError, StorageError, shorten
-from lakehouse.io.frames import ArrowStream
+from lakehouse.errors import (
+    LakehouseError,
+    PartitionConflict,
+    PartitionError,
+    SchemaViolation,
+    StepError,
+    StorageError,
+    shorten,
+)
+from lakehouse.io.frames import ArrowStream, evolve, storable
 from lakehouse.io.keys import from_tokens, spans, tokens, within
 from lakehouse.io.storage import Location, first_line
-from lakehouse.io.tables import PARTITION, Publication, Staged
+from lakehouse.io.tables import PARTITION, Publication, Staged, layout
 from lakehouse.partitions import PartitionSet
 
+_META_ATTEMPT = "lakehouse.attempt"
 _META_PARTITIONS = "lakehouse.partitions"
 _META_PAYLOAD = "lakehouse.facts"
 _MAINTENANCE = {
@@ -31,9 +43,18 @@ _MAINTENANCE = {
     "VACUUM END",
     "CHECKPOINT",
     "CREATE TABLE",
+    "ADD FEATURE",
     "SET TBLPROPERTIES",
     "FSCK",
 }
+_CONFIGURATION = {
+    # Old versions stay readable, for as long as nobody vacuums the table: steps and people pin them.
+    "delta.enableExpiredLogCleanup": "false",
+}
+_LAYOUT = "Partitions: "
+"""How the description of a table begins, which says what its partitions are."""
+_READABLE = frozenset({"timestampNtz"})
+"""Features of Delta tables that a reader has to know, as far as this one does."""
 _TRIES = 100
 _FIRST_LOG = "_delta_log/00000000000000000000.json"
 
@@ -83,25 +104,16 @@ class DeltaLakeTable:
         table = self._open(version)
         if table is None:
             raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
-        with self.location.reaching("reading"):
-            frame = pl.scan_delta(table, storage_options=self._scan_options())
-        if not self.partitioned:
-            return frame
-        if partitions is not None:
-            frame = frame.filter(within(partitions, pl.col(PARTITION)))
-        return frame.drop(PARTITION)
+        files = self._files(table, partitions)
+        return self._frame(table.schema(), files["path"].to_list())
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """Rows of each stored partition by token, from the log alone; see [TableReader.rows][]."""
         table = self._open(version)
         if table is None:
             return {}
-        files: Any = pl.DataFrame(table.get_add_actions(flatten=True))
-        key = pl.col(f"partition.{PARTITION}") if self.partitioned else pl.lit("").alias(PARTITION)
-        counted = files.lazy().group_by(key.alias("token")).agg(pl.col("num_records").sum())
-        if partitions is not None and self.partitioned:
-            counted = counted.filter(within(partitions, pl.col("token")))
-        return dict(counted.collect().iter_rows())
+        counted = self._files(table, partitions).group_by("token", maintain_order=True).agg(pl.col("rows").sum())
+        return dict(counted.iter_rows())
 
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version, oldest first; see [TableReader.publications][]."""
@@ -118,7 +130,7 @@ class DeltaLakeTable:
 
     def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
         """Write a candidate below the table's folder; see [Table.stage][]."""
-        frame = _storable(frame, self.uri)
+        frame = storable(frame, where=self.uri)
         folder = self.location.child(_folder(attempt))
         with self.location.reaching("writing to"):
             if self.location.path:
@@ -136,8 +148,9 @@ class DeltaLakeTable:
                     raise StepError(f"computing the rows raised {first_line(stream.error)}") from stream.error
                 raise error
             log = bytes(folder.store().get(_FIRST_LOG).bytes()).decode()
-            schema = DeltaTable(folder.target, storage_options=self._options()).schema()
-        adds = [json.loads(line)["add"] for line in log.splitlines() if line.startswith('{"add"')]
+        actions = [json.loads(line) for line in log.splitlines()]
+        schema = Schema.from_json(next(a["metaData"]["schemaString"] for a in actions if "metaData" in a))
+        adds = [action["add"] for action in actions if "add" in action]
         rows: dict[str | None, int] = {}
         size: dict[str | None, int] = {}
         for add in adds:
@@ -148,13 +161,24 @@ class DeltaLakeTable:
 
     def staged(self, staged: Staged) -> pl.LazyFrame:
         """The rows of a candidate; see [Table.staged][]."""
-        folder = self.location.child(_folder(staged.attempt))
-        with folder.reaching("reading"):
-            table = DeltaTable(folder.target, storage_options=self._options())
-            return pl.scan_delta(table, storage_options=self._scan_options())
+        adds, schema = staged.handle
+        folder = _folder(staged.attempt)
+        if not self.partitioned:
+            return self._frame(schema, [f"{folder}/{add['path']}" for add in adds])
+        paths: dict[str | None, list[str]] = {}
+        for add in adds:
+            paths.setdefault(add["partitionValues"].get(PARTITION), []).append(f"{folder}/{add['path']}")
+        parts = [
+            self._frame(schema, found).with_columns(pl.lit(token, dtype=pl.String).alias(PARTITION))
+            for token, found in paths.items()
+        ]
+        empty = self._frame(schema, []).with_columns(pl.lit("").alias(PARTITION))
+        return pl.concat(parts) if parts else empty
 
     def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
         """Replace exactly these partitions in one commit; see [Table.publish][]."""
+        if not partitions:
+            raise PartitionError(f"there are no partitions to publish to {self.uri}")
         adds, schema = staged.handle
         wanted = set(tokens(partitions))
         actions = [
@@ -170,45 +194,56 @@ class DeltaLakeTable:
             if not self.partitioned or add["partitionValues"].get(PARTITION) in wanted
         ]
         with _lock(self.uri), self.location.reaching("publishing to"):
+            failure: Exception | None = None
+            base: int | None = None
             for attempt in range(_TRIES):
-                table = self._open() or self._create(schema)
-                done = self._fence(table, partitions, since, payload)
+                table = self._reopen(failure)
+                done = None if table is None else self._fence(table, staged.attempt, partitions, since, payload)
                 if done is not None:
                     return done
+                if table is not None:
+                    self._check_layout(table, partitions)
+                version = None if table is None else int(table.version())
+                if failure is not None and version == base:
+                    raise failure  # it was no race: nobody else has committed
+                base = version
                 try:
-                    self._commit(table, actions, schema, partitions, payload)
-                except CommitFailedError:
-                    # Another committed since the table was opened. The files are staged, so all there is to do
-                    # again is to look whether it took our partitions, and to commit.
+                    if table is not None and self._upgrade(table, schema):
+                        continue
+                    return self._commit(table, staged.attempt, actions, schema, partitions, payload)
+                except (LakehouseError, pl.exceptions.PolarsError):
+                    raise
+                except Exception as error:
+                    # Either another committed since the table was opened, or the answer was lost. The files are
+                    # staged, so all there is to do again is to look into the log, and to commit.
+                    failure = error
                     time.sleep(random.uniform(0, min(0.02 * 2**attempt, 1.0)))
-                    continue
-                return self._version_of(staged.attempt, payload)
         raise StorageError(
             f"publishing {partitions} to {self.uri} met other writers {_TRIES} times in a row; nothing was published",
             hint="run it again, or let fewer runs publish to this table at once",
-        )
+        ) from failure
 
     def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
         """Remove a candidate's files but for those of published partitions; see [Table.discard][]."""
         folder = _folder(staged if isinstance(staged, str) else staged.attempt)
-        if self.location.path and not (self.location.path / folder).exists():
-            return
+        unused: list[str] | None = None
+        if not isinstance(staged, str) and published is not None:
+            kept = set(tokens(published))
+            # A token needs no percent-encoding, so a path in the log is the path in the store.
+            unused = [f"{folder}/{_FIRST_LOG}"] + [
+                f"{folder}/{add['path']}"
+                for add in staged.handle[0]
+                if (add["partitionValues"].get(PARTITION) if self.partitioned else "") not in kept
+            ]
         with self.location.reaching("cleaning up in"):
+            if self.location.path:
+                _remove(self.location.path, folder, unused)
+                return
             store = self.location.store()
-            if isinstance(staged, str):
-                unused = [str(o["path"]) for page in store.list(folder) for o in page]
-            else:
-                kept = set() if published is None else set(tokens(published))
-                # A token needs no percent-encoding, so a path in the log is the path in the store.
-                unused = [f"{folder}/{_FIRST_LOG}"] + [
-                    f"{folder}/{add['path']}"
-                    for add in staged.handle[0]
-                    if (add["partitionValues"].get(PARTITION) if self.partitioned else "") not in kept
-                ]
+            if unused is None:
+                unused = [str(found["path"]) for page in store.list(folder) for found in page]
             if unused:
                 store.delete(unused)
-        if self.location.path:
-            _remove_empty(self.location.path / folder)
 
     def quarantine(self, rows: pl.DataFrame, attempt: str) -> str:
         """Keep rows that were held back, in a file beside the table; see [Table.quarantine][]."""
@@ -217,13 +252,13 @@ class DeltaLakeTable:
         with self.location.reaching("writing quarantined rows beside"):
             if target.path:
                 target.path.parent.mkdir(parents=True, exist_ok=True)
-            rows.write_parquet(target.target, storage_options=self._scan_options())
+            rows.write_parquet(target.target, storage_options=self.location.polars_options)
         return uri
 
     def quarantined(self, uri: str) -> pl.LazyFrame:
         """Rows that were held back; see [Table.quarantined][]."""
         target = Location(uri, self.location.options)
-        return pl.scan_parquet(target.target, storage_options=self._scan_options())
+        return pl.scan_parquet(target.target, storage_options=self.location.polars_options)
 
     # ── the log ───────────────────────────────────────────────────────────────────────────
 
@@ -247,46 +282,97 @@ class DeltaLakeTable:
                     ) from error
                 raise
 
-    def _create(self, schema: Any) -> DeltaTable:
-        # Another may make it at the same moment; if something else is wrong, opening it says so.
-        with suppress(DeltaError):
-            DeltaTable.create(
-                self.location.target,
-                schema=schema,
-                mode="ignore",
-                partition_by=[PARTITION] if self.partitioned else None,
-                storage_options=self._options(),
-            )
-        return DeltaTable(self.location.target, storage_options=self._options())
+    def _reopen(self, failure: Exception | None) -> DeltaTable | None:
+        """Open it, after a commit that may have arrived or not: then the commit's own error is the one to be told."""
+        try:
+            return self._open()
+        except StorageError as error:
+            if failure is None:
+                raise
+            raise StorageError(
+                f"publishing to {self.uri} failed: {first_line(failure)}",
+                hint="if it arrived after all, which can't be seen now, the next run finds it in the table's log",
+            ) from error
 
     def _commit(
-        self, table: DeltaTable, actions: Sequence[AddAction], schema: Any, partitions: PartitionSet, payload: str
-    ) -> None:
+        self,
+        table: DeltaTable | None,
+        attempt: str,
+        actions: Sequence[AddAction],
+        schema: Schema,
+        partitions: PartitionSet,
+        payload: str,
+    ) -> int:
+        """Commit on top of the version that the table was opened at, or not at all; returns the new version."""
         pairs = spans(partitions)
-        fence = [Transaction(f"lakehouse/{t}", table.version() + 1) for t in tokens(partitions)]
+        properties = CommitProperties(
+            custom_metadata={
+                _META_ATTEMPT: attempt,
+                _META_PARTITIONS: json.dumps(pairs),
+                _META_PAYLOAD: payload,
+            },
+            # By itself the library would put the commit on top of those that came in between, if it saw no conflict
+            # in them. It sees none between two commits that fill the same empty partition.
+            max_commit_retries=0,
+        )
+        columns = [PARTITION] if self.partitioned else None
+        if table is None:
+            create_table_with_add_actions(
+                self.location.target,
+                schema,
+                list(actions),
+                mode="error",
+                partition_by=columns,
+                configuration=_CONFIGURATION,
+                description=_LAYOUT + layout(partitions.partitions),
+                storage_options=self._options(),
+                commit_properties=properties,
+            )
+            return 0
+        version = int(table.version())
         table.create_write_transaction(
             list(actions),
             mode="overwrite",
             schema=self._merged(table, schema),
-            partition_by=[PARTITION] if self.partitioned else None,
+            partition_by=columns,
             partition_filters=_filter(pairs, partitions) if self.partitioned else None,
-            commit_properties=CommitProperties(
-                custom_metadata={_META_PARTITIONS: json.dumps(pairs), _META_PAYLOAD: payload},
-                app_transactions=fence,
-                max_commit_retries=0,
-            ),
+            commit_properties=properties,
         )
+        return version + 1
 
-    def _fence(self, table: DeltaTable, partitions: PartitionSet, since: int | None, payload: str) -> int | None:
+    def _upgrade(self, table: DeltaTable, schema: Schema) -> bool:
+        """See to it that the table may hold timestamps without a zone, if it is to; True: it had to be changed.
+
+        A commit that brings the first of them to a table made without is taken, and nobody can open it from then on.
+        """
+        naive = any("timestamp_ntz" in field.type.to_json() for field in schema.fields)
+        if not naive or "timestampNtz" in (table.protocol().reader_features or ()):
+            return False
+        table.alter.add_feature(
+            TableFeatures.TimestampWithoutTimezone,
+            allow_protocol_versions_increase=True,
+            commit_properties=CommitProperties(max_commit_retries=0),
+        )
+        return True
+
+    def _fence(
+        self, table: DeltaTable, attempt: str, partitions: PartitionSet, since: int | None, payload: str
+    ) -> int | None:
         """Refuse to publish over what was published since the step began.
 
         A commit whose answer was lost on the way is found in the log and not made again: its version is returned.
         """
         ours = spans(partitions)
-        for commit in self._commits(table, since):
-            if commit.get(_META_PAYLOAD) == payload:
-                return int(commit["version"])
+        commits = self._commits(table, since)
+        if since is not None and len(commits) < table.version() - since:
+            raise StorageError(
+                f"the log of {self.uri} doesn't go back to version {since}, which this step began with",
+                hint="run it again",
+            )
+        for commit in commits:
             theirs = json.loads(commit.get(_META_PARTITIONS, "null"))
+            if (commit.get(_META_ATTEMPT), commit.get(_META_PAYLOAD)) == (attempt, payload):
+                return int(commit["version"])
             if theirs is None:
                 if commit.get("operation") in _MAINTENANCE:
                     continue
@@ -307,51 +393,101 @@ class DeltaLakeTable:
         return None
 
     def _commits(self, table: DeltaTable, after: int | None) -> list[dict[str, Any]]:
-        first = -1 if after is None else after
-        count = table.version() - first
-        if count <= 0:
-            return []
+        """What the log's commits after a version say of themselves, oldest first.
+
+        Read one by one, by their names: Delta's own history comes back empty for folders with some characters in
+        their names, and by an empty history nothing would be fenced.
+        """
+        versions = range(0 if after is None else after + 1, int(table.version()) + 1)
         with self.location.reaching("reading the log of"):
-            found = [c for c in table.history(count) if c.get("version", -1) > first]
-        return sorted(found, key=lambda c: c["version"])
+            store = self.location.store()
 
-    def _version_of(self, attempt: str, payload: str) -> int:
-        """The version that our commit made: the newest one unless another committed right after."""
-        table = DeltaTable(self.location.target, storage_options=self._options())
-        for back in (1, 10, 100, None):
-            for commit in table.history(back):
-                if commit.get(_META_PAYLOAD) == payload:
-                    return int(commit["version"])
-        raise StorageError(f"the commit of attempt {attempt} is not in the log of {self.uri}")
+            def read(version: int) -> dict[str, Any] | None:
+                try:
+                    log = bytes(store.get(f"_delta_log/{version:020}.json").bytes())
+                except FileNotFoundError:
+                    return None
+                said = (json.loads(line).get("commitInfo") for line in log.splitlines())
+                return {**next((info for info in said if info), {}), "version": version}
 
-    def _merged(self, table: DeltaTable, schema: Any) -> Any:
+            if len(versions) < 2:
+                found = [read(version) for version in versions]
+            else:
+                with ThreadPoolExecutor(min(len(versions), 16), thread_name_prefix="lakehouse-log") as pool:
+                    found = list(pool.map(read, versions))
+        return [commit for commit in found if commit is not None]
+
+    def _check_layout(self, table: DeltaTable, partitions: PartitionSet) -> None:
+        """See that tokens mean the same as ever: a month put beside its days would double their rows."""
+        metadata = table.metadata()
+        wanted = layout(partitions.partitions)
+        _, _, there = (metadata.description or "").partition(_LAYOUT)
+        if not there and bool(metadata.partition_columns) != self.partitioned:
+            there = "other"
+        if there and there != wanted:
+            raise SchemaViolation(
+                f"{self.uri} was made with {there} partitions; this step publishes {wanted} ones",
+                hint="give the asset a new name, or remove that table and build it anew",
+            )
+
+    def _merged(self, table: DeltaTable, schema: Schema) -> Schema:
         """The table's columns with new ones added; the types of those that are there can't change under old rows."""
         if not self.partitioned:
             return schema
-        import pyarrow as pa
+        old = table.schema()
+        columns = evolve(pl.Schema(old), pl.Schema(schema), where=self.uri)
+        fields = {field.name: field for field in (*schema.fields, *old.fields)}
+        return Schema([fields[name] for name in columns])
 
-        old, new = (pa.schema(s.to_arrow()) for s in (table.schema(), schema))
-        changed = [f.name for f in new if f.name in old.names and old.field(f.name).type != f.type]
-        if changed:
-            name = changed[0]
-            raise SchemaViolation(
-                f"{self.uri} holds {name!r} as {old.field(name).type}; this step writes it as "
-                f"{new.field(name).type}, and the partitions that stay can't follow"
-                + (f" (also {shorten(changed[1:])})" if changed[1:] else ""),
-                hint="keep the type, or give the new column a new name",
+    # ── files ─────────────────────────────────────────────────────────────────────────────
+
+    def _files(self, table: DeltaTable, partitions: PartitionSet | None) -> pl.DataFrame:
+        """The files of some partitions, from the log: ``path``, ``token`` and ``rows`` of each."""
+        features = set(table.protocol().reader_features or ()) - _READABLE
+        if features or table.protocol().min_reader_version == 2:
+            raise StorageError(
+                f"{self.uri} has features that can't be read here: {shorten(sorted(features)) or 'column mapping'}",
+                hint="it was changed by something else; materialize the asset into a table of its own",
             )
-        added = [f for f in new if f.name not in old.names]
-        if not added:
-            return table.schema()
-        from deltalake import Schema
+        listed: Any = pl.DataFrame(table.get_add_actions(flatten=True))
+        if listed.is_empty():
+            return pl.DataFrame(schema={"path": pl.String, "token": pl.String, "rows": pl.Int64})
+        if self.partitioned and f"partition.{PARTITION}" not in listed.columns:
+            raise StorageError(
+                f"{self.uri} is not partitioned, the asset is",
+                hint="give the asset a new name, or remove that table and build it anew",
+            )
+        files: pl.DataFrame = listed.select(
+            "path",
+            (pl.col(f"partition.{PARTITION}") if self.partitioned else pl.lit("")).alias("token"),
+            pl.col("num_records").alias("rows"),
+        )
+        if partitions is not None and self.partitioned:
+            files = files.filter(within(partitions, pl.col("token")))
+        return files
 
-        return Schema.from_arrow(pa.schema([*old, *added]))
+    def _frame(self, schema: Schema, paths: Iterable[str]) -> pl.LazyFrame:
+        """The rows of some of the table's files, lazily, with the columns of the whole table.
+
+        Polars' own reader of Delta tables takes the escapes in a path for its characters, and other columns for
+        partition columns where a folder above the table has a name like ``a=b``.
+        """
+        columns = {name: dtype for name, dtype in pl.Schema(schema).items() if name != PARTITION}
+        files = [f"{self.location.target}/{unquote(path)}" for path in paths]
+        if not files:
+            return pl.LazyFrame(schema=columns)
+        return pl.scan_parquet(
+            files,
+            schema=columns,
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            glob=False,
+            storage_options=self.location.polars_options,
+        )
 
     def _options(self) -> dict[str, str] | None:
         return dict(self.location.options) or None
-
-    def _scan_options(self) -> dict[str, str] | None:
-        return {k: v for k, v in self.location.options.items() if k != "aws_conditional_put"} or None
 
 
 def _folder(attempt: str) -> str:
@@ -375,40 +511,22 @@ def _listed(partitions: PartitionSet, pairs: Iterable[Sequence[str]]) -> list[st
     return [t for t in tokens(partitions) if any(a <= t <= b for a, b in bounds)]
 
 
-_WIDER: dict[type[pl.DataType], type[pl.DataType]] = {
-    pl.UInt8: pl.Int16,
-    pl.UInt16: pl.Int32,
-    pl.UInt32: pl.Int64,
-    pl.UInt64: pl.Int64,
-}
-
-
-def _storable(frame: pl.LazyFrame, uri: str) -> pl.LazyFrame:
-    """Cast what Delta has no type for to the nearest that holds it."""
-    casts: dict[str, type[pl.DataType]] = {}
-    for name, dtype in frame.collect_schema().items():
-        if type(dtype) in _WIDER:
-            casts[name] = _WIDER[type(dtype)]
-        elif isinstance(dtype, pl.Categorical | pl.Enum):
-            casts[name] = pl.String
-        elif isinstance(dtype, pl.Time | pl.Duration | pl.Null | pl.Object):
-            raise SchemaViolation(
-                f"the column {name!r} for {uri} is of type {dtype}, which Delta tables can't hold",
-                hint="cast it, for example to a string or an integer",
-            )
-    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in casts.items()) if casts else frame
-
-
-def _remove_empty(folder: Any) -> None:
-    """Remove a folder's empty subfolders and, if nothing is left, itself."""
-    if not folder.exists():
+def _remove(root: Path, folder: str, unused: Iterable[str] | None) -> None:
+    """Remove files below a folder (None: all), and then whatever folders are empty."""
+    target = root / folder
+    if not target.exists():
         return
-    for child in sorted((p for p in folder.rglob("*") if p.is_dir()), reverse=True):
+    if unused is None:
+        shutil.rmtree(target)
+        return
+    for name in unused:
+        (root / name).unlink(missing_ok=True)
+    for child in sorted((p for p in target.rglob("*") if p.is_dir()), reverse=True):
         _rmdir(child)
-    _rmdir(folder)
+    _rmdir(target)
 
 
-def _rmdir(folder: Any) -> None:
+def _rmdir(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.errors import DefinitionError, WrongFrame
+from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, shorten
 
 _KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
 
@@ -158,6 +158,87 @@ def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:
         else pl.col(name).cast(dtype)
         for name, dtype in casts.items()
     )
+
+
+_WIDER: dict[type[pl.DataType], type[pl.DataType]] = {
+    pl.UInt8: pl.Int16,
+    pl.UInt16: pl.Int32,
+    pl.UInt32: pl.Int64,
+    pl.UInt64: pl.Int64,
+}
+
+
+def storable(frame: pl.LazyFrame, *, where: str) -> pl.LazyFrame:
+    """Cast what tables have no type for to the nearest that holds it; [restore][] undoes it.
+
+    Parameters:
+        frame: what is to be stored
+        where: the table, for messages
+
+    Raises:
+        SchemaViolation: a column of a type that can't be held
+
+    Examples:
+        >>> storable(pl.LazyFrame({"a": [1]}, schema={"a": pl.UInt32}), where="silver.x").collect_schema()["a"]
+        Int64
+    """
+    casts = {}
+    for name, dtype in frame.collect_schema().items():
+        held = _held(dtype)
+        if held is None:
+            raise SchemaViolation(
+                f"the column {name!r} for {where} is of type {dtype}, which Delta tables can't hold",
+                hint="cast it, for example to a string or an integer",
+            )
+        if held != dtype:
+            casts[name] = held
+    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in casts.items()) if casts else frame
+
+
+def evolve(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    """The columns of a table that goes on from one set of them to another: those it has, then new ones.
+
+    Parameters:
+        old: the types of the columns that it has
+        new: those that are to be written
+        where: the table, for messages
+
+    Raises:
+        SchemaViolation: a column changes its type, which rows that stay can't follow
+
+    Examples:
+        >>> evolve({"a": pl.Int64}, {"b": pl.String}, where="silver.x")
+        {'a': Int64, 'b': String}
+    """
+    changed = [name for name, dtype in new.items() if name in old and old[name] != dtype]
+    if changed:
+        name = changed[0]
+        raise SchemaViolation(
+            f"{where} holds {name!r} as {old[name]}; this step writes it as {new[name]}, "
+            "and the partitions that stay can't follow" + (f" (also {shorten(changed[1:])})" if changed[1:] else ""),
+            hint="keep the type, or give the new column a new name",
+        )
+    return {**old, **new}
+
+
+def _held(dtype: pl.DataType) -> pl.DataType | None:
+    """The type that a column of this one is stored as; None: there is none."""
+    match dtype:
+        case pl.List() | pl.Array():
+            inner = _held(dtype.inner)  # type: ignore[arg-type]
+            return None if inner is None else pl.List(inner)
+        case pl.Struct():
+            fields = {field.name: _held(field.dtype) for field in dtype.fields}  # type: ignore[arg-type]
+            return None if not fields or None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]
+        case pl.Categorical() | pl.Enum():
+            return pl.String()
+        case pl.Datetime() if dtype.time_unit == "ns":
+            return pl.Datetime("us", dtype.time_zone)
+        case pl.Time() | pl.Duration() | pl.Null() | pl.Object() | pl.Int128() | pl.UInt128() | pl.Float16():
+            return None
+        case _:
+            wider = _WIDER.get(type(dtype))
+            return dtype if wider is None else wider()
 
 
 def _abstract(dtype: Any) -> bool:

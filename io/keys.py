@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import polars as pl
 
-from lakehouse.errors import WrongFrame
+from lakehouse.errors import PartitionError, WrongFrame
 from lakehouse.partitions import (
     Daily,
     Hourly,
@@ -33,8 +35,8 @@ def token(partitions: Partitions, dtype: pl.DataType, *, where: str) -> pl.Expr:
 
     Examples:
         >>> daily = Daily("2013-01-01", column="at", timezone="America/New_York")
-        >>> frame = pl.DataFrame({"at": ["2013-01-02T03:30:00Z"]}).with_columns(pl.col("at").str.to_datetime())
-        >>> frame.select(token(daily, frame.schema["at"], where="silver.x")).item()
+        >>> at = pl.Series("at", ["2013-01-02T03:30:00Z"]).str.to_datetime(time_zone="UTC")
+        >>> at.to_frame().select(token(daily, at.dtype, where="silver.x")).item()
         '2013-01-01'
     """
     if isinstance(partitions, Unpartitioned):
@@ -145,11 +147,11 @@ def from_tokens(partitions: Partitions, found: list[str]) -> PartitionSet:
     if isinstance(partitions, Static):
         index = {partitions.token(i): i for i in range(len(partitions.keys))}
         ordinals = [index[t] for t in found if t in index]
-    elif isinstance(partitions, Hourly):
-        ordinals = [partitions.parse(f"{t}:00Z") for t in found]
     elif isinstance(partitions, TimePartitions):
-        ordinals = [partitions.parse(t) for t in found]
-    elif found:
+        for each in found:
+            with suppress(PartitionError):
+                ordinals.append(partitions.parse(f"{each}:00Z" if isinstance(partitions, Hourly) else each))
+    elif "" in found:
         ordinals = [0]
     return PartitionSet(partitions, tuple((o, o + 1) for o in ordinals))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
+from urllib.parse import unquote
 
 from lakehouse.errors import LakehouseError, SettingsError, StorageError
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 SCHEMES = ("file", "s3")
 
+_UNUSABLE = re.compile(r"[\[\]|^\\]|%[0-9A-Fa-f]{2}")
+"""What Delta's library takes for something else than the characters that they are."""
+
 
 @final
 @dataclass(frozen=True)
@@ -23,8 +29,8 @@ class Location:
     """A folder, on disk or in a bucket.
 
     Parameters:
-        uri: ``file:///...`` or ``s3://bucket/...``, without a slash at its end
-        options: what object_store has to be told, by its own names (``aws_region``, ...)
+        uri: ``file:///...`` or ``s3://bucket/...``, without a slash at its end; no character of it is escaped
+        options: what object_store has to be told, by its own names (``aws_region``, ``timeout``, ``max_retries``, ...)
 
     Examples:
         >>> Location.of("s3://lake/silver/", {}).child("flights").uri
@@ -39,20 +45,27 @@ class Location:
         """Read a root as people write it: a path, ``file://...`` or ``s3://...``.
 
         Raises:
-            SettingsError: another scheme
+            SettingsError: another scheme, or a name that Delta tables can't live in
         """
         text = str(root)
         scheme, mark, rest = text.partition("://")
         if not mark:
-            return cls(f"file://{Path(text).expanduser().absolute()}", dict(options or {}))
-        if scheme not in SCHEMES or not rest.strip("/"):
+            found = cls(f"file://{Path(text).expanduser().absolute().as_posix()}", dict(options or {}))
+        elif scheme not in SCHEMES or not rest.strip("/"):
             raise SettingsError(
                 f"the storage root {text!r} can't be used",
                 hint="give a path, file:///absolute/path or s3://bucket/prefix",
             )
-        if scheme == "file" and not rest.startswith("/"):
-            return cls(f"file://{Path(rest).absolute()}", dict(options or {}))
-        return cls(text.rstrip("/"), {**_s3_options(), **(options or {})} if scheme == "s3" else dict(options or {}))
+        elif scheme == "file":
+            found = cls(f"file://{Path(unquote(rest)).absolute().as_posix()}", dict(options or {}))
+        else:
+            found = cls(text.rstrip("/"), {**_s3_options(), **(options or {})})
+        if odd := _UNUSABLE.search(found.uri):
+            raise SettingsError(
+                f"the storage root {text!r} can't be used: no Delta table can live below a name with {odd[0]}",
+                hint="give another place",
+            )
+        return found
 
     @property
     def path(self) -> Path | None:
@@ -64,18 +77,51 @@ class Location:
         """What the storage libraries are to be called with: a plain path on disk, else the URI."""
         return str(self.path) if self.path else self.uri
 
+    @property
+    def polars_options(self) -> dict[str, str | int] | None:
+        """The options by the names that polars has for them; None: there are none."""
+        renamed = {
+            _POLARS[name]: round(_seconds(value) * 1000) if name in _DURATIONS else int(value)
+            for name, value in self.options.items()
+            if name in _POLARS
+        }
+        kept = {k: v for k, v in self.options.items() if k not in _POLARS and k not in _COMMITS}
+        return {**kept, **renamed} or None
+
     def child(self, *names: str) -> Location:
         """A folder below this one."""
         return Location("/".join([self.uri, *names]), self.options)
 
     def store(self) -> ObjectStore:
         """An object store whose root is this folder."""
-        from obstore.store import from_url
+        from obstore.store import LocalStore, S3Store
 
         if self.path:
             # Made by whoever writes first; listing a folder that isn't there is an error on disk and none on S3.
-            return from_url(self.uri, mkdir=True)
-        return from_url(self.uri, config=dict(self.options), client_options=_client(self.options))  # type: ignore[call-overload, no-any-return]
+            return LocalStore(self.path, mkdir=True)
+        bucket, _, prefix = self.uri.removeprefix("s3://").partition("/")
+        options = self.options
+        backoff = {
+            name: timedelta(seconds=_seconds(options[f"backoff_config.{name}"]))
+            for name in ("init_backoff", "max_backoff")
+            if f"backoff_config.{name}" in options
+        }
+        retry: dict[str, Any] = {"backoff": backoff} if backoff else {}
+        if "max_retries" in options:
+            retry["max_retries"] = int(options["max_retries"])
+        if "retry_timeout" in options:
+            retry["retry_timeout"] = timedelta(seconds=_seconds(options["retry_timeout"]))
+        client: dict[str, Any] = {name: options[name] for name in ("timeout", "connect_timeout") if name in options}
+        if options.get("aws_allow_http") == "true":
+            client["allow_http"] = True
+        return S3Store(
+            bucket,
+            prefix=prefix or None,
+            config={k: v for k, v in options.items() if k.startswith("aws_") and k not in _NO_CONFIG},  # type: ignore[arg-type]
+            client_options=client,  # type: ignore[arg-type]
+            retry_config=retry,  # type: ignore[arg-type]
+            credential_provider=_profile(options),
+        )
 
     @contextmanager
     def reaching(self, doing: str) -> Iterator[None]:
@@ -84,12 +130,13 @@ class Location:
             yield
         except LakehouseError:
             raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            raise
-        except Exception as error:
+        except BaseException as error:
+            # A library in Rust that panics raises what is no Exception.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise StorageError(f"{doing} {self.uri} failed: {first_line(error)}", hint=self._hint(error)) from error
 
-    def _hint(self, error: Exception) -> str | None:
+    def _hint(self, error: BaseException) -> str | None:
         text = str(error)
         if self.path:
             if "Permission denied" in text or isinstance(error, PermissionError):
@@ -111,8 +158,19 @@ def first_line(error: BaseException, width: int = 300) -> str:
 
 
 def _s3_options() -> dict[str, str]:
-    """S3 as the environment describes it; conditional puts make a commit atomic without a lock table."""
-    options = {"aws_conditional_put": "etag", "timeout": "30s", "connect_timeout": "5s"}
+    """S3 as the environment describes it; conditional puts make a commit atomic without a lock table.
+
+    The libraries' own patience (ten retries, three minutes) leaves people waiting before an endpoint that isn't there.
+    """
+    options = {
+        "aws_conditional_put": "etag",
+        "timeout": "30s",
+        "connect_timeout": "4s",
+        "max_retries": "5",
+        "retry_timeout": "60s",
+        "backoff_config.init_backoff": "250ms",
+        "backoff_config.max_backoff": "8s",
+    }
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         options["aws_endpoint_url"] = endpoint
@@ -124,10 +182,51 @@ def _s3_options() -> dict[str, str]:
     return options
 
 
-_CLIENT = ("timeout", "connect_timeout", "allow_http")
+_POLARS = {
+    "max_retries": "max_retries",
+    "retry_timeout": "retry_timeout_ms",
+    "backoff_config.init_backoff": "retry_init_backoff_ms",
+    "backoff_config.max_backoff": "retry_max_backoff_ms",
+}
+_DURATIONS = frozenset(_POLARS) - {"max_retries"}
+_COMMITS = ("aws_conditional_put",)
+_NO_CONFIG = ("aws_allow_http",)
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
-def _client(options: Mapping[str, str]) -> dict[str, str | bool]:
-    return {k: v for k, v in options.items() if k in _CLIENT} | (
-        {"allow_http": True} if options.get("aws_allow_http") == "true" else {}
-    )
+def _seconds(duration: str) -> float:
+    """Seconds of a duration as object_store writes it.
+
+    Raises:
+        SettingsError: it can't be read
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m)\s*", duration)
+    if found is None:
+        raise SettingsError(f"the storage option {duration!r} is no duration", hint="write 250ms, 30s or 2m")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+_OWN_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+
+
+def _profile(options: Mapping[str, str]) -> Any:
+    """Credentials of a profile, which the object store alone among the storage libraries can't read."""
+    if "aws_access_key_id" in options or any(os.environ.get(name) for name in _OWN_CREDENTIALS):
+        return None
+    files = [
+        Path(os.environ.get(name) or default).expanduser()
+        for name, default in (
+            ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+            ("AWS_CONFIG_FILE", "~/.aws/config"),
+        )
+    ]
+    if not any(file.exists() for file in files):
+        return None
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    return Boto3CredentialProvider()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import Hourly, Partitions, PartitionSet
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +48,19 @@ class Publication:
     payload: str
 
 
+def layout(partitions: Partitions) -> str:
+    """What decides which rows a partition's token stands for; a table keeps it, and refuses another.
+
+    Examples:
+        >>> from lakehouse import Daily
+        >>> layout(Daily("2013-01-01", timezone="America/New_York"))
+        'daily America/New_York'
+    """
+    # Tokens of hours are of UTC, whatever clock they are shown by.
+    timezone = "" if isinstance(partitions, Hourly) else getattr(partitions, "timezone", "")
+    return f"{partitions.kind} {timezone}".rstrip()
+
+
 class TableReader(Protocol):
     """Reads a table."""
 
@@ -87,7 +100,11 @@ class Table(TableReader, Protocol):
     def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
         """Write a candidate to where no reader looks. A partitioned one bears the column [PARTITION][].
 
+        Rows may come back in another order, and types that storage has no word for as wider ones.
+
         Raises:
+            StepError: computing the rows raised
+            SchemaViolation: a column of a type that can't be held
             StorageError: it can't be written
         """
         ...
@@ -109,8 +126,10 @@ class Table(TableReader, Protocol):
             the version that it made
 
         Raises:
-            PartitionConflict: one of the partitions was published by another after ``since``
-            StorageError: it can't be written; then nothing was
+            PartitionConflict: one of the partitions was published by another after ``since``; nothing was written
+            SchemaViolation: a column changes its type, or the table holds partitions of another kind; the same
+            PartitionError: no partitions at all; the same
+            StorageError: it can't be written; nothing was, unless it says otherwise
         """
         ...
 

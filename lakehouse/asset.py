@@ -10,8 +10,9 @@ import ast
 import hashlib
 import inspect
 import textwrap
+import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import logging
 
     from lakehouse.checks import AnyCheck
+    from lakehouse.maker import Maker
 
 RESERVED = ("partitions", "context")
 """Parameters that are no inputs: the partitions to make, and the run's context."""
@@ -234,8 +236,18 @@ class Parameter:
     schema: Schema | None
 
 
+@final
 @dataclass(frozen=True)
-class _Signature:
+class Signature:
+    """What an asset is made from and what it promises.
+
+    Parameters:
+        inputs: its inputs
+        takes: which of the reserved parameters it wants
+        frame: the type of frame that it is
+        schema: what it promises
+    """
+
     inputs: tuple[Parameter, ...]
     takes: frozenset[str]
     frame: Any
@@ -261,6 +273,8 @@ class Asset:
         group: a word to draw it with its like
         retry: how often a step of it is tried
         declared_version: its code version, where a person gives one
+        maker: what computes it together with others; None: its function does
+        declared: its signature, where it isn't read from the function's annotations
     """
 
     layer: Layer
@@ -274,6 +288,8 @@ class Asset:
     group: str = ""
     retry: Retry = field(default_factory=Retry)
     declared_version: str | None = None
+    maker: Maker | None = None
+    declared: Signature | None = None
 
     @property
     def key(self) -> str:
@@ -306,8 +322,8 @@ class Asset:
         return self.declared_version or _fingerprint(self.function)
 
     @cached_property
-    def _signature(self) -> _Signature:
-        return _read_signature(self)
+    def _signature(self) -> Signature:
+        return self.declared or _read_signature(self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -315,13 +331,13 @@ class Asset:
     def __repr__(self) -> str:
         return f"Asset({self.key})"
 
-    def __reduce__(self) -> Any:
+    def __reduce_ex__(self, protocol: typing.SupportsIndex) -> Any:
         # The decorator has put the asset where the function's name points, so the function can't
         # be pickled by reference, but the asset can. One that isn't found there goes by its parts.
         module = inspect.getmodule(self.function)
         if module is not None and getattr(module, self.function.__qualname__, None) is self:
             return _by_name, (module.__name__, self.function.__qualname__)
-        return object.__reduce_ex__(self, 2)
+        return super().__reduce_ex__(protocol)
 
 
 def _by_name(module: str, name: str) -> Any:
@@ -335,7 +351,8 @@ def _fingerprint(function: Callable[..., Any]) -> str:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):
         code = getattr(function, "__code__", None)
-        return hashlib.sha256(code.co_code if code else repr(function).encode()).hexdigest()[:12]
+        text = _bytecode(code, function.__doc__) if code else repr(function)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
     if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
         tree.decorator_list = []
         if ast.get_docstring(tree) is not None:
@@ -343,7 +360,18 @@ def _fingerprint(function: Callable[..., Any]) -> str:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
 
 
-def _read_signature(asset: Asset) -> _Signature:
+def _bytecode(code: types.CodeType, docstring: str | None = None) -> str:
+    """What code does, where its source is not to be had: without its place, and the same in every process."""
+    constants = [
+        _bytecode(c)
+        if isinstance(c, types.CodeType)
+        else repr(sorted(map(repr, c)) if isinstance(c, frozenset) else None if c == docstring else c)
+        for c in code.co_consts
+    ]
+    return repr((code.co_code, code.co_names, code.co_varnames, constants))
+
+
+def _read_signature(asset: Asset) -> Signature:
     function = asset.function
     try:
         hints = typing.get_type_hints(function, include_extras=True)
@@ -363,13 +391,13 @@ def _read_signature(asset: Asset) -> _Signature:
         if name in RESERVED:
             takes.add(name)
         else:
-            frame, schema, source = _read_annotation(hints.get(name))
+            frame, schema, source = _read_annotation(asset, name, hints.get(name))
             inputs.append(Parameter(name, source, frame, schema))
-    frame, schema, _ = _read_annotation(hints.get("return"))
-    return _Signature(tuple(inputs), frozenset(takes), frame, schema)
+    frame, schema, _ = _read_annotation(asset, "return", hints.get("return"))
+    return Signature(tuple(inputs), frozenset(takes), frame, schema)
 
 
-def _read_annotation(hint: Any) -> tuple[Any, Schema | None, From | None]:
+def _read_annotation(asset: Asset, name: str, hint: Any) -> tuple[Any, Schema | None, From | None]:
     """Take an annotation apart: the type of frame, the schema, and the asset it names."""
     source: From | None = None
     schema: Schema | None = None
@@ -382,6 +410,11 @@ def _read_annotation(hint: Any) -> tuple[Any, Schema | None, From | None]:
                 source = From(extra)
             elif hasattr(extra, "to_schema"):
                 schema = Schema.of(extra)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        raise DefinitionError(
+            f"{asset.key}: {name} is annotated with {hint}, which is more than one type",
+            hint="name one type of frame, e.g. LazyFrame[Model]",
+        )
     arguments = typing.get_args(hint)
     if arguments and hasattr(arguments[0], "to_schema"):
         schema = Schema.of(arguments[0])
@@ -460,7 +493,12 @@ def _make(
     where = f"@{layer} {name or function!r}"
     if isinstance(function, Asset):
         raise DefinitionError(f"@{layer} was given {function!r}, which is an asset already")
-    if not callable(function) or not name.isidentifier() or inspect.iscoroutinefunction(function):
+    if (
+        not callable(function)
+        or inspect.isclass(function)
+        or not name.isidentifier()
+        or inspect.iscoroutinefunction(function)
+    ):
         raise DefinitionError(f"{where}: an asset is made from a named, ordinary function (def, not async)")
     if partitions is not None and not isinstance(partitions, Partitions):
         raise DefinitionError(f"{where}: partitions={partitions!r} is no partitions definition", hint="e.g. Daily(...)")
@@ -470,8 +508,15 @@ def _make(
             hint=f"{type(partitions).__name__}(..., column='date')",
         )
     for word, given in words.items():
-        if isinstance(given, str) or not all(isinstance(w, str) for w in given):
+        if isinstance(given, str) or not isinstance(given, Collection) or not all(isinstance(w, str) for w in given):
             raise DefinitionError(f"{where}: {word} is a list of strings; given {given!r}")
+    for what, text in {"group": group, "code_version": code_version or "", "description": description or ""}.items():
+        if not isinstance(text, str):
+            raise DefinitionError(f"{where}: {what} is a string; given {text!r}")
+    if retry is not None and not isinstance(retry, Retry):
+        raise DefinitionError(f"{where}: retry={retry!r} is no Retry", hint="e.g. Retry(times=3)")
+    if not isinstance(checks, Collection):
+        raise DefinitionError(f"{where}: checks is a list of checks; given {checks!r}", hint="see lakehouse.checks")
     for check in checks:
         if not (hasattr(check, "name") and hasattr(check, "blocking")):
             raise DefinitionError(f"{where}: {check!r} is no check", hint="see lakehouse.checks")

@@ -13,6 +13,7 @@ from lakehouse.errors import (
     AmbiguousInput,
     ContractViolation,
     CycleError,
+    DefinitionError,
     DuplicateAsset,
     LayerViolation,
     PartitionMismatch,
@@ -47,7 +48,8 @@ class AssetGraph:
 
     Raises:
         DuplicateAsset: two assets with one key
-        UnknownInput: a parameter that names no asset
+        DefinitionError: what is no asset
+        UnknownInput: a parameter that names no asset, or a check that names no parameter
         AmbiguousInput: a parameter that could mean several
         CycleError: assets that depend on each other in a circle
         LayerViolation: e.g. a Silver asset that reads Gold
@@ -66,6 +68,11 @@ class AssetGraph:
 
     def __init__(self, assets: Iterable[Asset]) -> None:
         given = list(dict.fromkeys(assets))
+        for asset in given:
+            if not isinstance(asset, Asset):
+                raise DefinitionError(
+                    f"{asset!r} is no asset", hint="declare it with @bronze, @silver or @gold, and give it as it is"
+                )
         found: dict[str, Asset] = {}
         edges: dict[str, tuple[Edge, ...]] = {}
         for asset in given:
@@ -84,6 +91,7 @@ class AssetGraph:
             key: tuple(k for k in order if any(e.asset.key == key for e in edges[k])) for key in order
         }
         for asset in self:
+            _check_comparisons(asset)
             for edge in self._edges[asset.key]:
                 _check_layer(asset, edge)
                 _check_partitions(asset, edge)
@@ -198,6 +206,18 @@ def _order(edges: Mapping[str, tuple[Edge, ...]]) -> list[str]:
             f"these assets depend on each other in a circle: {' <- '.join(circle)}",
             hint="one of them has to be made without the next",
         ) from None
+
+
+def _check_comparisons(asset: Asset) -> None:
+    names = [p.name for p in asset.inputs]
+    for check in asset.checks:
+        upstream = getattr(check, "upstream", None)
+        if upstream is not None and upstream not in names:
+            raise UnknownInput(
+                f"the check {check.name!r} of {asset.key} compares with {upstream!r}, which is no parameter of it; "
+                f"there are {shorten(names) or 'none'}",
+                hint=nearest(upstream, names),
+            )
 
 
 def _check_layer(asset: Asset, edge: Edge) -> None:

@@ -47,7 +47,8 @@ class AssetStatus:
         held: those whose last attempt was held back by checks
         failed: those whose last attempt failed
         rows: rows in the table; None: there is none
-        last: the newest fact about it; None: nothing was ever tried
+        last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
+            nothing was ever tried
         checks: what its checks found in the facts that are current, or that hold something back
         quarantine: URIs of the rows that are held back now
         uri: where its table lies
@@ -334,7 +335,7 @@ class Lakehouse:
             held=held,
             failed=state.last(Status.FAILED),
             rows=None if table.version() is None else sum(table.rows().values()),
-            last=max((fact for _, fact in state.attempts), key=lambda fact: fact.id, default=None),
+            last=_last(state),
             checks=merge_checks(shown),
             quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
             uri=table.uri,
@@ -359,6 +360,13 @@ def _title(targets: Targets, plan: Plan) -> str:
     named = shorten([t if isinstance(t, str) else t.key for t in listed], 3)
     cut = [asset for asset in plan.assets if asset.partitioned]
     return f"{named} {plan.partitions(cut[-1]).hull}" if cut else named
+
+
+def _last(state: AssetState) -> Fact | None:
+    """The fact that says how the last run ended."""
+    facts = sorted((fact for _, fact in state.attempts), key=lambda fact: fact.id, reverse=True)
+    told = [fact for fact in facts if fact.run == facts[0].run]
+    return next((fact for fact in told if fact.status is not Status.PUBLISHED), told[0] if told else None)
 
 
 def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:

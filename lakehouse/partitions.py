@@ -473,9 +473,12 @@ class TimePartitions(Partitions):
         set_ = object.__setattr__
         set_(self, "column", column)
         set_(self, "timezone", timezone)
+        # A fault in one of them is told with both, as they were given.
+        set_(self, "start", str(start))
+        set_(self, "end", None if end is None else str(end))
         try:
             ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
             raise DefinitionError(
                 f"{timezone!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
             ) from None
@@ -526,11 +529,15 @@ class TimePartitions(Partitions):
             return self._low, self.ordinal_at(datetime(9000, 1, 1, tzinfo=UTC))
         return self._low, max(self._low, self.ordinal_at(now))
 
-    def _local(self, key: object) -> datetime | date | None:
-        """The value behind a key that is no string."""
-        if isinstance(key, datetime):
-            return key.astimezone(self.zone) if key.tzinfo else key
-        return key if isinstance(key, date) else None
+    def _local(self, key: object) -> date | None:
+        """The day that a key which is no string begins; None: it begins none."""
+        if not isinstance(key, datetime):
+            return key if isinstance(key, date) else None
+        local = key.astimezone(self.zone) if key.tzinfo else key
+        midnight = datetime(local.year, local.month, local.day)
+        # Where clocks skip midnight, a day begins later than that.
+        begins = local == (_utc(midnight, self.zone) if key.tzinfo else midnight)
+        return local.date() if begins else None
 
     def __str__(self) -> str:
         zone = "" if self.timezone == "UTC" else f" {self.timezone}"
@@ -569,7 +576,7 @@ class Daily(TimePartitions):
             except ValueError:
                 raise self._wrong(key) from None
         local = self._local(key)
-        if local is None or (isinstance(local, datetime) and (local.hour, local.minute) != (0, 0)):
+        if local is None:
             raise self._wrong(key)
         return local.toordinal()
 
@@ -652,7 +659,7 @@ class Hourly(TimePartitions):
     def key(self, ordinal: int) -> str:
         instant = self.instant(ordinal)
         if self.timezone == "UTC":
-            return instant.strftime("%Y-%m-%dT%H:%M")
+            return instant.replace(tzinfo=None).isoformat(timespec="minutes")
         return instant.astimezone(self.zone).isoformat(timespec="minutes")
 
     def parse(self, key: object) -> int:
@@ -666,7 +673,10 @@ class Hourly(TimePartitions):
             value = key
         else:
             raise self._wrong(key)
-        instant = value.astimezone(UTC) if value.tzinfo else self._from_wall(value, key)
+        try:
+            instant = value.astimezone(UTC) if value.tzinfo else self._from_wall(value, key)
+        except OverflowError:
+            raise self._wrong(key) from None
         seconds = (instant - self._EPOCH).total_seconds()
         if seconds % 3600:
             raise PartitionError(
@@ -688,7 +698,7 @@ class Hourly(TimePartitions):
         )
 
     def token(self, ordinal: int) -> str:
-        return self.instant(ordinal).strftime("%Y-%m-%dT%H")
+        return self.instant(ordinal).replace(tzinfo=None).isoformat(timespec="hours")
 
     def instant(self, ordinal: int) -> datetime:
         return self._EPOCH + timedelta(hours=ordinal)
@@ -717,12 +727,10 @@ class Static(Partitions):
     _index: dict[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __init__(self, keys: Iterable[str | int], *, column: str | None = None) -> None:
-        listed = tuple(str(key) for key in keys)
+        listed = tuple(str(key) for key in keys) if isinstance(keys, Iterable) else ()
         index = {key: i for i, key in enumerate(listed)}
         if isinstance(keys, str) or not listed or "" in index or len(index) != len(listed):
-            raise DefinitionError(
-                f"static partitions need a list of different, non-empty keys; given {shorten(map(repr, listed))}"
-            )
+            raise DefinitionError(f"static partitions need a list of different, non-empty keys; given {keys!r:.100}")
         object.__setattr__(self, "keys", listed)
         object.__setattr__(self, "column", column)
         object.__setattr__(self, "_index", index)

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import graphlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal, final, get_args
 
 from lakehouse.asset import Asset
@@ -84,6 +86,7 @@ class Step:
         inputs: what is read
         reasons: why, for all of the partitions
         now: the present as the plan saw it
+        chunk: number of the chunk, the same for assets that are cut alike
     """
 
     id: str
@@ -92,6 +95,7 @@ class Step:
     inputs: tuple[Input, ...]
     reasons: tuple[Reason, ...]
     now: datetime = field(repr=False)
+    chunk: int = 0
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -101,6 +105,22 @@ class Step:
     def mapping(self, given: Input) -> PartitionMapping:
         """How the partitions of an input become those of the step."""
         return PartitionMapping(self.asset.partitions, given.asset.partitions, self.now)
+
+
+@final
+@dataclass(frozen=True)
+class Unit:
+    """Steps that are done in one go, producers first: one step, or several that share a maker and a chunk.
+
+    Parameters:
+        id: unique in its plan
+        steps: the steps
+        after: ids of the units that have to come first
+    """
+
+    id: str
+    steps: tuple[Step, ...]
+    after: tuple[str, ...]
 
 
 @final
@@ -119,6 +139,11 @@ class Plan:
     targets: tuple[Asset, ...]
     current: Mapping[str, PartitionSet]
     now: datetime
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """The steps as they are done, in an order in which they can run."""
+        return _units(self.steps)
 
     @property
     def assets(self) -> tuple[Asset, ...]:
@@ -175,7 +200,8 @@ def make_plan(
         raise PlanError(f"upstream={upstream!r} is not known; there are {', '.join(get_args(Upstream))}")
     if not isinstance(chunk, int) or chunk < 1:
         raise PlanError(f"chunk={chunk!r} can't be: a chunk holds 1 partition or more")
-    asked = _asked(targets, partitions, now)
+    ready = _ready(graph, now)
+    asked = _asked(graph, targets, partitions, ready, now)
     reasons: dict[str, list[Reason]] = {}
     current: dict[str, PartitionSet] = {}
     for asset in targets:
@@ -190,9 +216,25 @@ def make_plan(
     for asset in reversed(list(graph)):
         wanted = _all(asset.partitions, reasons.get(asset.key, ()))
         if wanted:
-            _want_inputs(graph, asset, wanted, states, upstream, reasons, now)
-    steps = _steps(graph, reasons, states, chunk, now)
+            _want_inputs(graph, asset, wanted, states, upstream, reasons, ready, now)
+    steps = _steps(graph, reasons, states, chunk, ready, now)
     return Plan(steps, tuple(targets), current, now)
+
+
+def _ready(graph: AssetGraph, now: datetime) -> dict[str, PartitionSet]:
+    """The partitions that can be whole by now: those whose own time is over, and that of all they are made from.
+
+    The two differ where an input is cut otherwise: a day in New York is over five hours before all
+    that it needs of days in UTC.
+    """
+    ready: dict[str, PartitionSet] = {}
+    for asset in graph:
+        over = asset.partitions.all(now)
+        for edge in graph.inputs(asset) if asset.partitioned else ():
+            needed = carry(over, edge.asset.partitions, now)
+            over = over - carry(needed - ready[edge.asset.key], asset.partitions, now)
+        ready[asset.key] = over
+    return ready
 
 
 def _all(partitions: Partitions, reasons: Sequence[Reason]) -> PartitionSet:
@@ -206,12 +248,13 @@ def _want_inputs(
     states: Callable[[Asset], AssetState],
     upstream: Upstream,
     reasons: dict[str, list[Reason]],
+    ready: Mapping[str, PartitionSet],
     now: datetime,
 ) -> None:
     """Add to the reasons what an asset's inputs lack."""
     for edge in graph.inputs(asset):
         needed = PartitionMapping(asset.partitions, edge.asset.partitions, now).upstream(wanted)
-        needed = needed & edge.asset.partitions.all(now)
+        needed = needed & ready[edge.asset.key]
         known = reasons.setdefault(edge.asset.key, [])
         extra = needed - _all(edge.asset.partitions, known)
         if upstream != "all":
@@ -226,10 +269,18 @@ def _want_inputs(
         known.append(Reason(Cause.UPSTREAM, extra, asset.key))
 
 
-def _asked(targets: Sequence[Asset], partitions: Any, now: datetime) -> dict[str, PartitionSet]:
+def _asked(
+    graph: AssetGraph,
+    targets: Sequence[Asset],
+    partitions: Any,
+    ready: Mapping[str, PartitionSet],
+    now: datetime,
+) -> dict[str, PartitionSet]:
     """Which partitions of each target are meant; unpartitioned ones are meant whole."""
     if partitions is None:
-        return {asset.key: asset.partitions.all(now) for asset in targets}
+        return {asset.key: ready[asset.key] for asset in targets}
+    if isinstance(partitions, Iterator):
+        partitions = list(partitions)  # each target reads it
     cut = [asset for asset in targets if asset.partitioned]
     if not cut:
         raise PartitionError(
@@ -244,15 +295,29 @@ def _asked(targets: Sequence[Asset], partitions: Any, now: datetime) -> dict[str
             found[asset.key] = asset.partitions.select(partitions, now=now)
         except PartitionError as error:
             faults[asset.key] = error
+        else:
+            _check_ready(graph, asset, found[asset.key] - ready[asset.key], ready, now)
     if not found:
         raise next(iter(faults.values()))
     for asset in cut:
         if asset.key in faults:
-            found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now)
-    whole = {asset.key: asset.partitions.all(now) for asset in targets if not asset.partitioned}
+            found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now) & ready[asset.key]
+    whole = {asset.key: ready[asset.key] for asset in targets if not asset.partitioned}
     if not any(found.values()):
         raise PartitionError(f"partitions {partitions!r} name none", hint="give a key or a range a...b")
     return {asset.key: (whole | found)[asset.key] for asset in targets}
+
+
+def _check_ready(
+    graph: AssetGraph, asset: Asset, early: PartitionSet, ready: Mapping[str, PartitionSet], now: datetime
+) -> None:
+    for edge in graph.inputs(asset):
+        lacking = carry(early, edge.asset.partitions, now) - ready[edge.asset.key]
+        if lacking:
+            raise PartitionError(
+                f"{asset.key} {early} can't be whole yet: it needs {edge.asset.key} {lacking}",
+                hint="a partition is there once its time is over, and that of all it is made from",
+            )
 
 
 def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: PartitionError, now: datetime) -> PartitionSet:
@@ -260,7 +325,7 @@ def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: Partiti
     for given in understood:
         both_time = isinstance(given.partitions, TimePartitions) and isinstance(asset.partitions, TimePartitions)
         if both_time or given.partitions.domain == asset.partitions.domain:
-            return carry(given, asset.partitions, now) & asset.partitions.all(now)
+            return carry(given, asset.partitions, now)
     raise fault
 
 
@@ -269,6 +334,7 @@ def _steps(
     reasons: Mapping[str, list[Reason]],
     states: Callable[[Asset], AssetState],
     chunk: int,
+    ready: Mapping[str, PartitionSet],
     now: datetime,
 ) -> tuple[Step, ...]:
     wanted = {a.key: w for a in graph if (w := _all(a.partitions, reasons.get(a.key, ())))}
@@ -294,7 +360,8 @@ def _steps(
                         edge.parameter.name,
                         edge.asset,
                         made.get(edge.asset.key, []),
-                        states,
+                        states(edge.asset).version,
+                        ready[edge.asset.key],
                         now,
                     )
                     for edge in graph.inputs(asset)
@@ -303,6 +370,7 @@ def _steps(
                     Reason(r.cause, r.partitions & part, r.consumer) for r in reasons[asset.key] if r.partitions & part
                 ),
                 now=now,
+                chunk=(part.hull.low - anchors[these.partitions.domain]) // chunk,
             )
             for part in these.chunks(chunk, anchor=anchors[these.partitions.domain])
         ]
@@ -315,12 +383,12 @@ def _input(
     parameter: str,
     source: Asset,
     steps: Sequence[Step],
-    states: Callable[[Asset], AssetState],
+    version: int | None,
+    ready: PartitionSet,
     now: datetime,
 ) -> Input:
-    needed = PartitionMapping(asset.partitions, source.partitions, now).upstream(part)
-    needed = needed & source.partitions.all(now)
-    return Input(parameter, source, needed, states(source).version, _makers(steps, needed))
+    needed = PartitionMapping(asset.partitions, source.partitions, now).upstream(part) & ready
+    return Input(parameter, source, needed, version, _makers(steps, needed))
 
 
 def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:
@@ -330,3 +398,59 @@ def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:
     first = bisect_right(steps, needed.hull.low, key=lambda s: s.partitions.hull.high)
     last = bisect_left(steps, needed.hull.high, key=lambda s: s.partitions.hull.low)
     return tuple(s.id for s in steps[first:last] if s.partitions & needed)
+
+
+def _units(steps: Sequence[Step]) -> tuple[Unit, ...]:
+    """Group what one maker makes of one chunk.
+
+    A step that needs something which lies between it and such a group can't join it. So every step counts how often
+    its own kind was left and entered again on the way to it, and only steps with the same count are grouped.
+    """
+    known = {step.id: step for step in steps}
+    rounds: dict[str, dict[Any, int]] = {}
+    groups: dict[Any, list[Step]] = {}
+    unit_of: dict[str, Any] = {}
+    for step in steps:
+        kind = _kind(step)
+        seen: dict[Any, int] = {}
+        turn = 0
+        for source in step.after:
+            for other, count in rounds[source].items():
+                seen[other] = max(seen.get(other, 0), count)
+            back = rounds[source].get(kind)
+            if back is not None:
+                turn = max(turn, back if _kind(known[source]) == kind else back + 1)
+        if step.asset.maker is not None:
+            seen[kind] = max(seen.get(kind, 0), turn)
+        rounds[step.id] = seen
+        unit_of[step.id] = (kind, turn)
+        groups.setdefault((kind, turn), []).append(step)
+    names = {key: _unit_id(members, key[1]) for key, members in groups.items()}
+    units = [
+        Unit(
+            names[key],
+            tuple(members),
+            tuple(dict.fromkeys(names[unit_of[i]] for s in members for i in s.after if unit_of[i] != key)),
+        )
+        for key, members in groups.items()
+    ]
+    by_id = {unit.id: unit for unit in units}
+    order = graphlib.TopologicalSorter({unit.id: unit.after for unit in units}).static_order()
+    return tuple(by_id[i] for i in order)
+
+
+def _kind(step: Step) -> Any:
+    """What a step shares with those that it can be done together with."""
+    if step.asset.maker is None:
+        return step.id
+    return step.asset.maker.name, step.partitions.partitions.domain, step.chunk
+
+
+def _unit_id(steps: Sequence[Step], turn: int) -> str:
+    first = steps[0]
+    if first.asset.maker is None:
+        return first.id
+    spans = tuple(span for step in steps for span in step.partitions.spans)
+    hull = PartitionSet(first.partitions.partitions, spans).hull if first.asset.partitioned else ""
+    again = f" ({turn + 1})" if turn else ""
+    return f"{first.asset.maker.name}/{hull}".rstrip("/") + again

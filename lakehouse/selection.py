@@ -25,7 +25,7 @@ Targets = Asset | str | Sequence[Asset | str]
 _TOKEN = re.compile(r"\s*([(),]|[^\s(),]+)")
 _WORDS: dict[str, Callable[[Asset], Iterable[str]]] = {
     "tag": lambda asset: asset.tags,
-    "group": lambda asset: (asset.group,),
+    "group": lambda asset: (asset.group,) if asset.group else (),
     "owner": lambda asset: asset.owners,
     "layer": lambda asset: (str(asset.layer),),
 }
@@ -55,8 +55,10 @@ def select(graph: AssetGraph, targets: Targets) -> tuple[Asset, ...]:
         keys = _Parser(graph, targets).parse()
     elif isinstance(targets, Asset):
         keys = {graph[targets].key}
-    else:
+    elif isinstance(targets, Iterable):
         keys = {asset.key for target in targets for asset in select(graph, target)}
+    else:
+        raise SelectionError(f"{targets!r} is no asset", hint="name an asset, a selection such as +gold.*, or several")
     if not keys:
         raise SelectionError(
             f"{targets!r} selects no asset; there are {shorten(graph.assets)}",

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from lakehouse.errors import SettingsError
 from lakehouse.plan import CHUNK
 
 HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""
+
+
+_PREFIX = "LAKEHOUSE_"
 
 
 class Settings(BaseSettings):
@@ -30,7 +35,7 @@ class Settings(BaseSettings):
         workers: steps at a time
     """
 
-    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     module: str = "lakehouse.assets"
     storage: str = str(HOME / "data")
@@ -78,19 +83,30 @@ def load_settings(folder: Path | None = None, **given: Any) -> Settings:
         7
     """
     file, table = _from_pyproject(folder or Path.cwd())
+    # What the environment says outweighs the file, so only what it leaves open is taken from there.
+    said = _settings(given, given, _PREFIX).model_fields_set
+    open_ = {k: v for k, v in table.items() if k not in said}
+    return _settings(open_ | given, given, f"{file} [tool.lakehouse] ")
+
+
+def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> Settings:
+    """Make settings; a fault in a value that wasn't given as an argument is told with its source."""
     try:
-        # What the environment says outweighs the file, so only what it leaves open is taken from there.
-        said = Settings(**given).model_fields_set
-        return Settings(**{k: v for k, v in table.items() if k not in said}, **given)
+        return Settings(**values)
     except ValidationError as error:
         fault = error.errors()[0]
-        name = ".".join(map(str, fault["loc"]))
-        place = f"{file} [tool.lakehouse] {name}" if name in table else f"LAKEHOUSE_{name.upper()}"
-        if name in given:
-            place = name
+        name, *inner = map(str, fault["loc"])
+        if name not in given:
+            name = source + (name.upper() if source == _PREFIX else name)
         raise SettingsError(
-            f"{place} = {fault.get('input')!r} can't be used: {fault['msg']}",
+            f"{'.'.join([name, *inner])} = {fault.get('input')!r} can't be used: {fault['msg']}",
             hint=f"settings are {', '.join(Settings.model_fields)}",
+        ) from None
+    except UnreadableError as error:
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsError(
+            f"{_PREFIX}{name.upper()} can't be used: it is no JSON: {error.__cause__}",
+            hint="""for example '{"key": "value"}'""",
         ) from None
 
 
@@ -99,8 +115,14 @@ def _from_pyproject(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         file = place / "pyproject.toml"
         if file.is_file():
             try:
-                table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("lakehouse", {})
+                tool = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {})
             except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
                 raise SettingsError(f"{file} can't be read: {error}") from None
+            table = tool.get("lakehouse", {}) if isinstance(tool, dict) else {}
+            if not isinstance(table, dict):
+                raise SettingsError(
+                    f"{file} tool.lakehouse = {table!r} can't be used: it is no table",
+                    hint=f"settings are {', '.join(Settings.model_fields)}, below [tool.lakehouse]",
+                )
             return file, {str(k).replace("-", "_"): v for k, v in table.items()}
     return None, {}

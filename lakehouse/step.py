@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 from lakehouse.asset import Asset, Context
 from lakehouse.errors import (
@@ -21,12 +21,14 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.lineage import Fact, InputPin, Lineage, LineageReader, Status, new_id
+from lakehouse.maker import Made, Maker, Order
 from lakehouse.partitions import PartitionSet
-from lakehouse.plan import Input, Step
+from lakehouse.plan import Input, Step, Unit
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from lakehouse.checks import AnyCheck
     from lakehouse.checks.gate import Audit
     from lakehouse.io import Staged, Table, TableReader
 
@@ -109,6 +111,12 @@ class StepResult:
         return sum(f.rows for f in self.facts if f.status is Status.PUBLISHED)
 
     @classmethod
+    def of_skip(cls, step: Step, skipped: PartitionSet) -> StepResult:
+        """What is known of a step before it is done: what it can't make."""
+        none = step.asset.partitions.empty()
+        return cls(step.id, step.asset.key, none, none, none, skipped)
+
+    @classmethod
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
         none = step.asset.partitions.empty()
@@ -144,6 +152,66 @@ def run_step(
     return _Attempt(step, home, run, list(upstream), attempt, task_run).do()
 
 
+def run_unit(
+    unit: Unit,
+    home: Home,
+    run: RunInfo,
+    upstream: Iterable[StepResult] = (),
+    *,
+    attempt: int = 1,
+    task_run: str | None = None,
+) -> list[StepResult]:
+    """Do a unit's steps: one, or those that one maker computes in one go.
+
+    Takes what [run_step][] does. Of several steps one that fails doesn't stop those that don't need it: its failure is
+    in its result.
+
+    Returns:
+        what became of each step, in their order
+
+    Raises:
+        StepError, StorageError, LineageError: as [run_step][] does, for a unit of one step
+    """
+    maker = unit.steps[0].asset.maker
+    if maker is None:
+        (step,) = unit.steps
+        return [run_step(step, home, run, upstream, attempt=attempt, task_run=task_run)]
+    known = list(upstream)
+    # What is blocked from outside is known before anything is computed; a step of the unit that then fails blocks the
+    # rest of it as any other does.
+    attempts = []
+    for step in unit.steps:
+        one = _Attempt(step, home, run, known, attempt, task_run)
+        blocked, _ = one.blocked()
+        known.append(StepResult.of_skip(step, blocked))
+        attempts.append(one)
+    orders = [o for one in attempts if (o := one.order({s.id for s in unit.steps})) is not None]
+    results = {result.step: result for result in known if result.step not in {s.id for s in unit.steps}}
+    done: list[StepResult] = []
+    try:
+        made, fault = _make(maker, orders)
+        for one in attempts:
+            one.made = dict(results)
+            try:
+                result = one.do(made.get(one.asset.key) or Made(None, error=fault))
+            except Exception as error:
+                result = StepResult.of_failure(one.step, error)
+            results[one.step.id] = result
+            done.append(result)
+    finally:
+        maker.release(orders)
+    return done
+
+
+def _make(maker: Maker, orders: Sequence[Order]) -> tuple[Mapping[str, Made], str | None]:
+    if not orders:
+        return {}, None
+    try:
+        return maker.make(orders), None
+    except Exception as error:
+        return {}, error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+
+
 class _Attempt:
     """One try at a step."""
 
@@ -167,10 +235,32 @@ class _Attempt:
         self.clock = time.perf_counter()
         self.task_run = task_run
         self.table = home.table(step.asset)
-        self.versions = {i.parameter: self._version(i) for i in step.inputs}
+        self.since: int | Literal["unknown"] | None = "unknown"
 
-    def do(self) -> StepResult:
-        skipped, why = self._blocked()
+    @property
+    def versions(self) -> dict[str, int | None]:
+        """The version of each input that is read: what the plan saw, or what this run has published since."""
+        return {i.parameter: self._version(i) for i in self.step.inputs}
+
+    def order(self, together: Collection[str]) -> Order | None:
+        """What a maker is asked for; None: nothing, for all of it is blocked."""
+        blocked, _ = self.blocked()
+        todo = self.step.partitions - blocked
+        if not todo:
+            return None
+        self.since = self.table.version()
+        inputs = {i.parameter: i for i in self.step.inputs}
+
+        def read(parameter: str) -> pl.LazyFrame:
+            given = inputs[parameter]
+            return self._load(given, self.step.mapping(given).upstream(todo) & given.partitions)
+
+        # An input that the same call makes only in part is still to be loaded for the rest.
+        own = [i.parameter for i in self.step.inputs if i.steps and set(i.steps) <= set(together)]
+        return Order(self.asset, todo, self._context(todo), read, frozenset(own))
+
+    def do(self, made: Made | None = None) -> StepResult:
+        skipped, why = self.blocked()
         todo = self.step.partitions - skipped
         facts = [self._fact(Status.SKIPPED, skipped, reason=why)] if skipped else []
         if not todo:
@@ -179,9 +269,10 @@ class _Attempt:
         staged: Staged | None = None
         publishing = False
         try:
-            since = self.table.version()
-            staged = self._stage(self._compute(todo), todo)
-            audit = self._audit(staged, todo)
+            since = self.table.version() if self.since == "unknown" else self.since
+            frame = self._compute(todo) if made is None else self._take(made, todo, skipped)
+            staged = self._stage(frame, todo)
+            audit = self._audit(staged, todo, made.checks if made else ())
             facts += self._outcome(audit, staged, todo)
             if audit.passed:
                 publishing = True
@@ -204,7 +295,7 @@ class _Attempt:
 
     # ── what the inputs allow ─────────────────────────────────────────────────────────────
 
-    def _blocked(self) -> tuple[PartitionSet, str]:
+    def blocked(self) -> tuple[PartitionSet, str]:
         """The partitions whose inputs were to be made in this run and were not, and why."""
         blocked = self.asset.partitions.empty()
         reasons = []
@@ -258,21 +349,41 @@ class _Attempt:
         if "partitions" in self.asset.takes:
             given["partitions"] = part.hull
         if "context" in self.asset.takes:
-            given["context"] = Context(
-                run_id=self.run.id,
-                asset=self.asset.key,
-                partitions=todo,
-                attempt=self.number,
-                started_at=self.run.started,
-                logger=logging.getLogger(f"lakehouse.{self.asset.key}"),
-            )
+            given["context"] = self._context(todo)
         return given
+
+    def _context(self, todo: PartitionSet) -> Context:
+        return Context(
+            run_id=self.run.id,
+            asset=self.asset.key,
+            partitions=todo,
+            attempt=self.number,
+            started_at=self.run.started,
+            logger=logging.getLogger(f"lakehouse.{self.asset.key}"),
+        )
 
     def _frame_type(self, given: Input) -> Any:
         return next(p.frame for p in self.asset.inputs if p.name == given.parameter)
 
     def _load(self, given: Input, partitions: PartitionSet) -> pl.LazyFrame:
         return load(self.home.table(given.asset), given.asset, partitions, version=self.versions[given.parameter])
+
+    def _take(self, made: Made, todo: PartitionSet, skipped: PartitionSet) -> pl.LazyFrame:
+        """What a maker made, without the partitions that turned out to be blocked while it was at work."""
+        import polars as pl
+
+        from lakehouse.checks.gate import conform
+        from lakehouse.io.keys import token, within
+
+        if made.frame is None:
+            raise StepError(f"{self.asset.key}: {made.error or 'it was not made'}")
+        with _blaming(self.asset, todo):
+            frame, schema = made.frame, made.frame.collect_schema()
+            column = self.asset.partitions.column
+            if skipped and column is not None and column in schema:
+                key = token(self.asset.partitions, schema[column], where=self.asset.key)
+                frame = frame.filter(~within(skipped, key) | pl.col(column).is_null())
+            return conform(self.asset, frame)
 
     # ── stage and audit ───────────────────────────────────────────────────────────────────
 
@@ -304,7 +415,7 @@ class _Attempt:
             )
         return staged
 
-    def _audit(self, staged: Staged, todo: PartitionSet) -> Audit:
+    def _audit(self, staged: Staged, todo: PartitionSet, more: Sequence[AnyCheck]) -> Audit:
         import polars as pl
 
         from lakehouse.checks import Check
@@ -330,7 +441,7 @@ class _Attempt:
                 dtype = theirs.collect_schema()[column] if column else pl.String()
                 key = token(given.asset.partitions, dtype, where=given.asset.key)
                 upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
-        return audit(self.asset, frame, todo, upstream)
+        return audit(self.asset, frame, todo, upstream, more=more)
 
     # ── publish and record ────────────────────────────────────────────────────────────────
 
@@ -529,4 +640,4 @@ def _from_payload(payload: str, version: int) -> list[Fact]:
     ]
 
 
-__all__ = ["Home", "RunInfo", "StepResult", "load", "run_step", "to_payload", "unrecorded"]
+__all__ = ["Home", "RunInfo", "StepResult", "load", "run_step", "run_unit", "to_payload", "unrecorded"]

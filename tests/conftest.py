@@ -13,7 +13,7 @@ hypothesis.settings.register_profile("lakehouse", deadline=None)
 hypothesis.settings.load_profile("lakehouse")
 
 # Before anything imports it: its asserts then tell what differed.
-pytest.register_assert_rewrite("lakehouse.testing.lineage")
+pytest.register_assert_rewrite("lakehouse.testing.lineage", "lakehouse.testing.tables")
 
 
 @pytest.fixture(scope="session")

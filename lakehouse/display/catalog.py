@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from lakehouse.asset import Asset, Layer
-from lakehouse.display.page import columns, indented, styled
+from lakehouse.display.page import columns
 from lakehouse.display.words import QUIET, count, cut
 from lakehouse.graph import AssetGraph
 
@@ -19,17 +20,22 @@ from lakehouse.graph import AssetGraph
 def catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> RenderableType:
     """Assets by layer, each with what it is, and below that how it is cut, checked and made."""
     parts: list[RenderableType] = []
+    width = max((len(asset.key) for asset in assets), default=0)
     for layer, members in groupby(by_layer(assets), key=lambda asset: asset.layer):
-        parts.append(styled(("" if not parts else "\n") + str(layer).capitalize()))
+        parts.append(("\n" if parts else "") + str(layer).capitalize())
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=width + 2, no_wrap=True)
+        table.add_column()
         for asset in members:
-            parts.append(indented(styled((asset.key, "bold"), "  ", _first_line(asset)), 2))
-            about = [cut(asset.partitions, now), count(len(asset.checks), "check")]
+            about = [cut(asset.partitions, now), count(_checks(asset), "check")]
             sources = _inputs(graph, asset)
             if sources:
                 about.append(f"from {', '.join(sources)}")
             if asset.tags:
                 about.append(f"tags {', '.join(asset.tags)}")
-            parts.append(indented(Text("; ".join(about), QUIET), 4))
+            what = Text(_first_line(asset), no_wrap=True, overflow="ellipsis")
+            table.add_row(Text(f"  {asset.key}", "bold"), Group(what, Text("; ".join(about), QUIET)))
+        parts.append(table)
     return Group(*parts)
 
 
@@ -41,7 +47,7 @@ def flat_catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> R
             asset.key,
             cut(asset.partitions, now),
             ",".join(_inputs(graph, asset)) or "-",
-            str(len(asset.checks)),
+            str(_checks(asset)),
             ",".join(asset.tags) or "-",
             _first_line(asset),
         )
@@ -65,6 +71,7 @@ def catalog_json(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> l
                     "column": asset.partitions.column,
                 },
                 "inputs": _inputs(graph, asset),
+                "schema": asset.schema.name if asset.schema else None,
                 "checks": [check.name for check in asset.checks],
                 "tags": list(asset.tags),
                 "owners": list(asset.owners),
@@ -83,6 +90,11 @@ def by_layer(assets: Sequence[Asset]) -> list[Asset]:
 
 def _inputs(graph: AssetGraph, asset: Asset) -> list[str]:
     return [edge.asset.key for edge in graph.inputs(asset)]
+
+
+def _checks(asset: Asset) -> int:
+    """How many checks stand before publication, its schema among them."""
+    return len(asset.checks) + (asset.schema is not None)
 
 
 def _first_line(asset: Asset) -> str:

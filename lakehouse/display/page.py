@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, TextIO, final
 
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -85,30 +84,26 @@ class Page:
         os.close(nowhere)
 
 
-def columns(*headers: str, numbers: Sequence[str] = ()) -> Table:
-    """An empty table in the one style: no lines, numbers to the right, headers quiet."""
+def columns(*headers: str, numbers: Sequence[str] = (), wrapped: Sequence[str] = ()) -> Table:
+    """An empty table in the one style: no lines, numbers to the right, headers quiet.
+
+    Parameters:
+        headers: the columns
+        numbers: those that hold numbers
+        wrapped: those that may take several lines where there is little room
+    """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_edge=False)
     for header in headers:
         right = header in numbers
-        table.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(header, justify="right" if right else "left", no_wrap=header not in wrapped, overflow="fold")
     return table
 
 
-def styled(*pieces: tuple[str, str] | str) -> Text:
-    """Pieces of text, each with its style, on one line."""
-    return Text.assemble(*pieces)
-
-
-def indented(text: RenderableType, by: int = 2) -> RenderableType:
-    """Text that stays indented where it is wrapped."""
-    return Padding(text, (0, 0, 0, by), expand=False)
-
-
-def labelled(rows: Sequence[tuple[str | Text, str | Text]], by: int = 2) -> RenderableType:
+def labelled(rows: Sequence[tuple[str | Text, str | Text]]) -> RenderableType:
     """A word and what there is to say to it, line by line, aligned."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for word, text in rows:
         table.add_row(word, text)
-    return Padding(table, (0, 0, 0, by), expand=False)
+    return table

@@ -8,26 +8,27 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lakehouse.display.page import columns
-from lakehouse.display.words import QUIET, count, extent, named
+from lakehouse.display.words import QUIET, count, extent, stacked
 from lakehouse.plan import Cause, Plan, Reason
 
 
-def planned(plan: Plan, how: str) -> RenderableType:
+def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
     """A plan by asset: which partitions, in how many steps, why; then the command that does it.
 
     Parameters:
         plan: the plan
         how: the command
+        wide: whether there is room for long lines
     """
     if not plan:
         return up_to_date(plan)
-    table = columns("asset", "partitions", "number", "steps", "why", numbers=["number", "steps"])
+    table = columns("asset", "partitions", "number", "steps", "why", numbers=["number", "steps"], wrapped=["why"])
     for asset in plan.assets:
         steps = plan.of(asset)
         partitions = plan.partitions(asset)
         table.add_row(
             asset.key,
-            extent(partitions),
+            extent(partitions) if wide else stacked(partitions),
             f"{len(partitions):,}" if asset.partitioned else "",
             f"{len(steps):,}",
             "; ".join(dict.fromkeys(_why(reason) for step in steps for reason in step.reasons)),
@@ -37,9 +38,9 @@ def planned(plan: Plan, how: str) -> RenderableType:
         table,
         f"\n{count(len(plan.assets), 'asset')}, {count(total, 'partition')}, {count(len(plan), 'step')}",
     ]
-    there = [named(key, part) for key, part in plan.current.items() if part]
+    there = [len(part) for part in plan.current.values() if part]
     if there:
-        parts.append(Text(f"there already: {'; '.join(there)}", QUIET))
+        parts.append(Text(f"there already: {count(sum(there), 'partition')} of {count(len(there), 'asset')}", QUIET))
     parts += ["\nthis does it:", f"  {how}"]
     return Group(*parts)
 

@@ -41,7 +41,7 @@ def table_of(frame: pl.DataFrame, *, more: bool, width: int) -> RenderableType:
         table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", max_width=_CELL)
     for row in zip(*(cells[name] for name in shown), strict=True):
         table.add_row(*(Text(value, QUIET if value == _NOTHING else "") for value in row))
-    below = f"{count(frame.height, 'row')}{', and there are more: --limit' if more else ''}"
+    below = f"the first {count(frame.height, 'row')}; --limit shows more" if more else count(frame.height, "row")
     parts: list[RenderableType] = [table, Text(below, QUIET)]
     hidden = frame.columns[len(shown) :]
     if hidden:
@@ -52,24 +52,29 @@ def table_of(frame: pl.DataFrame, *, more: bool, width: int) -> RenderableType:
 def csv(page: Page, frame: pl.LazyFrame) -> None:
     """Write rows as CSV, with a header, in pieces: a year of them need not fit into memory.
 
-    Lists are written as their items with ``; `` between, structures as JSON.
+    Lists are written as their items with ``; `` between, what is nested deeper as JSON, bytes as base64.
     """
     import polars as pl
 
-    schema = frame.collect_schema()
-    plain = frame.with_columns(
-        pl.col(name).cast(pl.List(pl.String)).list.join("; ") if isinstance(dtype, pl.List) else pl.col(name)
-        for name, dtype in schema.items()
-        if dtype.is_nested()
-    )
-    header = True
+    plain = frame.with_columns(_flat(name, dtype) for name, dtype in frame.collect_schema().items())
+    page.write(pl.DataFrame(schema=plain.collect_schema()).write_csv())
     for batch in plain.collect_batches(maintain_order=True):
-        page.write(batch.write_csv(include_header=header))
-        header = False
+        page.write(batch.write_csv(include_header=False))
         if page.broken:
             return
-    if header:
-        page.write(pl.DataFrame(schema=plain.collect_schema()).write_csv())
+
+
+def _flat(name: str, dtype: pl.DataType) -> pl.Expr:
+    import polars as pl
+
+    column = pl.col(name)
+    if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
+        return column.cast(pl.List(pl.String)).list.join("; ")
+    if isinstance(dtype, pl.Struct):
+        return column.struct.json_encode()
+    if dtype.is_nested():
+        return pl.struct(name).struct.json_encode().alias(name)
+    return column.bin.encode("base64") if dtype == pl.Binary else column
 
 
 _NOTHING = "-"

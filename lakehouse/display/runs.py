@@ -19,6 +19,7 @@ from lakehouse.display.words import (
     place,
     places,
     seconds,
+    stacked,
     verdict,
 )
 from lakehouse.lineage import Fact, Status
@@ -26,12 +27,13 @@ from lakehouse.partitions import PartitionSet
 from lakehouse.run import AssetSummary, Run
 
 
-def published(run: Run, lineage: str) -> RenderableType:
+def published(run: Run, lineage: str, *, wide: bool) -> RenderableType:
     """A table of what a run published, and where it lies.
 
     Parameters:
         run: the run
         lineage: where its lineage is kept
+        wide: whether there is room for long lines
     """
     done = [one for one in run.summaries() if one.published]
     if not done:
@@ -41,7 +43,7 @@ def published(run: Run, lineage: str) -> RenderableType:
         passed, colour = verdict(one.checks)
         table.add_row(
             one.asset.key,
-            extent(one.published),
+            extent(one.published) if wide else stacked(one.published),
             f"{len(one.published):,}" if one.asset.partitioned else "",
             f"{one.rows:,}",
             Text(passed, colour),
@@ -51,13 +53,18 @@ def published(run: Run, lineage: str) -> RenderableType:
     parts: list[RenderableType] = [table, ""]
     warned = [(one, check) for one in done for check in one.checks if not check.passed and not check.blocking]
     if warned:
-        parts.append(
-            labelled([(Text("warning", HELD), f"{one.asset.key}: {finding(check)}") for one, check in warned], by=0)
-        )
+        parts.append(labelled([(Text("warning", HELD), f"{one.asset.key}: {finding(c)}") for one, c in warned]))
         parts.append("")
     parts.append(f"{count(rows, 'row')} of {count(len(done), 'asset')} in {seconds(run.seconds)}")
     parts.append(
-        labelled([("tables", places([one.uri for one in done])), ("lineage", lineage), ("run", run.id)], by=0)
+        labelled(
+            [
+                ("tables", places([one.uri for one in done])),
+                ("lineage", place(lineage)),
+                ("run", run.id),
+                ("look", f"lakehouse show {done[-1].asset.key}"),
+            ]
+        )
     )
     return Group(*parts)
 
@@ -73,7 +80,7 @@ def unpublished(run: Run, mend: Sequence[tuple[str, str]]) -> RenderableType:
     rows = [line for one in summaries for line in _failed(run, one)]
     rows += [line for one in summaries for line in _held(run, one)]
     rows += _skipped(run)
-    return Group("", labelled(rows, by=0), "", mending(mend))
+    return Group("", labelled(rows), "", mending(mend))
 
 
 def mending(mend: Sequence[tuple[str, str]]) -> RenderableType:

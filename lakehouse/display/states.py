@@ -23,12 +23,15 @@ from lakehouse.display.words import (
     extent,
     finding,
     share,
+    stacked,
     stamp,
     verdict,
 )
 from lakehouse.lake import AssetStatus
 from lakehouse.lineage import Status
 from lakehouse.partitions import PartitionSet
+
+_WARNING = "warning"
 
 
 def states(found: Sequence[AssetStatus], now: datetime, *, wide: bool) -> RenderableType:
@@ -39,24 +42,23 @@ def states(found: Sequence[AssetStatus], now: datetime, *, wide: bool) -> Render
         now: the present
         wide: whether there is room for the partitions that are there
     """
-    headers = ["asset", "there", "rows", "last run", "checks"]
-    table = columns(*headers, *(["partitions"] if wide else []), numbers=["there", "rows"])
+    headers = ["asset", "there", "rows", "last run", "checks", *(["partitions"] if wide else [])]
+    table = columns(*headers, numbers=["there", "rows"] if wide else ["rows"], wrapped=["last run", "partitions"])
     for one in _sorted(found):
         passed, colour = verdict(one.checks)
-        there = share(len(one.present), len(one.expected))
+        there = [Text(share(len(one.present), len(one.expected)), _amount(one))]
+        if not wide and one.asset.partitioned and one.present and one.present != one.expected:
+            there.append(Text(stacked(one.present), QUIET))
         table.add_row(
             one.asset.key,
-            Text(there, _amount(one)),
+            Text("\n").join(there),
             "-" if one.rows is None else f"{one.rows:,}",
             _last(one, now),
             Text(passed if one.last else "-", colour),
             *([extent(one.present) if one.present else "-"] if wide else []),
         )
-        if not wide and one.asset.partitioned and one.present:
-            # Below the numbers, so that ranges have the width to themselves.
-            table.add_row(Text(f"  {extent(one.present, 2)}", QUIET, no_wrap=True))
-    notes = [note for one in _sorted(found) for note in _notes(one)]
-    return Group(table, "", labelled(notes, by=0)) if notes else table
+    notes = _all_notes(found)
+    return Group(table, "", labelled(notes)) if notes else table
 
 
 def flat_states(found: Sequence[AssetStatus]) -> RenderableType:
@@ -78,8 +80,8 @@ def flat_states(found: Sequence[AssetStatus]) -> RenderableType:
             verdict(one.checks)[0] if one.last else "-",
             extent(one.present) if one.present else "-",
         )
-    notes = [note for one in _sorted(found) for note in _notes(one)]
-    return Group(table, "", labelled(notes, by=0)) if notes else table
+    notes = _all_notes(found)
+    return Group(table, "", labelled(notes)) if notes else table
 
 
 def states_json(found: Sequence[AssetStatus]) -> list[dict[str, Any]]:
@@ -122,12 +124,17 @@ def _last(one: AssetStatus, now: datetime) -> Text:
     return Text.assemble((word, colour), f" {ago(one.last.finished, now)}")
 
 
+def _all_notes(found: Sequence[AssetStatus]) -> list[tuple[Text, str]]:
+    listed = [note for one in _sorted(found) for note in _notes(one)]
+    return sorted(listed, key=lambda note: note[0].plain == _WARNING)
+
+
 def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
     """What is held back or failed, with its reason, and what the checks of what is published warn of."""
     blocking = [check for check in one.checks if not check.passed and check.blocking]
     if one.held:
         word, colour = ENDED[Status.REJECTED]
-        why = "; ".join(map(finding, blocking)) or "the checks of that run say why"
+        why = "; ".join(f"{c.name} {c.message}" for c in blocking) or "lakehouse lineage tells why"
         text = f"{_where(one.asset, one.held)}: {why}"
         if one.quarantine:
             text += f"\nlook: lakehouse show {one.asset.key} --quarantined"
@@ -138,7 +145,7 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
         yield Text(word, colour), f"{_where(one.asset, one.failed)}: {reason}"
     for check in one.checks:
         if not check.passed and not check.blocking:
-            yield Text("warning", HELD), f"{one.asset.key}: {finding(check)}"
+            yield Text(_WARNING, HELD), f"{one.asset.key}: {finding(check)}"
 
 
 def _where(asset: Asset, partitions: PartitionSet) -> str:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from rich.tree import Tree
 
-from lakehouse.display.page import columns
+from lakehouse.display.page import labelled
 from lakehouse.display.words import ENDED, QUIET, clock, count, of_pairs, place
 from lakehouse.lineage import Fact, Status
 from lakehouse.trace import Link, Trace
@@ -48,22 +48,8 @@ def history(events: Sequence[Fact], *, limit: int, when: Callable[[Any], str] = 
     """What was recorded, oldest first; of many events the newest."""
     if not events:
         return Text("  nothing was ever tried")
-    table = columns("when", "what", "rows", "run", "partitions and why", numbers=["rows"])
-    table.show_header = False
-    shown = events[-limit:] if limit else []
-    for fact in shown:
-        word, colour = ENDED[fact.status]
-        published = fact.status is Status.PUBLISHED
-        why = "; ".join(part for part in (of_pairs(fact.partitions, 3), fact.reason) if part)
-        if fact.quarantine:
-            why += f"\n{place(fact.quarantine)}"
-        table.add_row(
-            when(fact.finished),
-            Text(f"{word} v{fact.version}" if published else word, colour),
-            f"{fact.rows:,}" if fact.status in (Status.PUBLISHED, Status.REJECTED) else "",
-            short(fact.run),
-            why,
-        )
+    shown = events[-limit:]
+    table = labelled([(Text(when(fact.finished), QUIET), _event(fact)) for fact in shown])
     hidden = len(events) - len(shown)
     return Group(Text(f"{count(hidden, 'older event')} not shown", QUIET), table) if hidden else table
 
@@ -80,8 +66,25 @@ def trace_json(found: Trace) -> dict[str, Any]:
 
 
 def short(run: str) -> str:
-    """A run's id, cut to what tells it from others: time and chance."""
-    return f"{run[:12]}-{run[-4:]}" if len(run) > 20 else run
+    """The end of a run's id, which is chance and tells it from others."""
+    return run[-8:]
+
+
+def _event(fact: Fact) -> Text:
+    word, colour = ENDED[fact.status]
+    about = [f"run {short(fact.run)}"]
+    if fact.attempt > 1:
+        about.append(f"attempt {fact.attempt}")
+    if fact.status in (Status.PUBLISHED, Status.REJECTED):
+        about.insert(0, count(fact.rows, "row"))
+    which = of_pairs(fact.partitions, 3)
+    version = f" v{fact.version}" if fact.status is Status.PUBLISHED else ""
+    text = Text.assemble((f"{word}{version}", colour), f" {which}" if which else "", (f"  {', '.join(about)}", QUIET))
+    if fact.reason:
+        text.append(f"; {fact.reason}")
+    if fact.quarantine:
+        text.append(f"; rows in {place(fact.quarantine)}", QUIET)
+    return text
 
 
 class _Budget:
@@ -118,8 +121,12 @@ def _one(link: Link, when: Callable[[Any], str]) -> Text:
     name = f"{link.asset} {link.partitions}".rstrip()
     if link.fact is None:
         return Text.assemble(name, ("  not in lineage", QUIET))
-    about = f"  v{link.fact.version}, {count(link.fact.rows, 'row')}, {when(link.fact.finished)}, run {short(link.fact.run)}"
-    return Text.assemble(name, (about, QUIET))
+    fact = link.fact
+    about = [f"v{fact.version}", when(fact.finished), f"run {short(fact.run)}"]
+    if of_pairs(fact.partitions) == link.partitions:
+        # Of a part of a publication nobody recorded how many rows it has.
+        about.insert(1, count(fact.rows, "row"))
+    return Text.assemble(name, (f"  {', '.join(about)}", QUIET))
 
 
 def _many(asset: str, links: Sequence[Link], when: Callable[[Any], str]) -> Text:

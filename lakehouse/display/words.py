@@ -17,6 +17,8 @@ HELD: Final = "yellow"
 FAILED: Final = "red"
 QUIET: Final = "dim"
 
+_STACK = 2
+
 ENDED: Final = {
     Status.PUBLISHED: ("published", PUBLISHED),
     Status.REJECTED: ("held back", HELD),
@@ -41,8 +43,10 @@ def seconds(duration: float) -> str:
 
     Examples:
         >>> seconds(0.34), seconds(42.2), seconds(185)
-        ('0.3 s', '42 s', '3 min 05 s')
+        ('0.34 s', '42 s', '3 min 05 s')
     """
+    if duration < 0.995:
+        return f"{duration:.2f} s"
     if duration < 9.95:
         return f"{duration:.1f} s"
     whole = round(duration)
@@ -57,16 +61,16 @@ def ago(moment: datetime, now: datetime) -> str:
 
     Examples:
         >>> ago(datetime(2013, 1, 1, 12, 0, tzinfo=UTC), datetime(2013, 1, 1, 12, 5, tzinfo=UTC))
-        '5 min ago'
+        '5m ago'
     """
-    passed = (now - moment).total_seconds()
+    passed = max((now - moment).total_seconds(), 0)
     if passed < 60:
-        return "just now"
+        return f"{passed:.0f}s ago"
     if passed < 3600:
-        return f"{passed // 60:.0f} min ago"
+        return f"{passed // 60:.0f}m ago"
     if passed < 48 * 3600:
-        return f"{passed // 3600:.0f} h ago"
-    return f"{passed // 86400:.0f} days ago"
+        return f"{passed // 3600:.0f}h ago"
+    return f"{passed // 86400:.0f}d ago"
 
 
 def stamp(moment: datetime) -> str:
@@ -75,8 +79,8 @@ def stamp(moment: datetime) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """When something was, for people: their own wall clock, to the second."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    """When something was, for people: their own wall clock, to the minute."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def extent(partitions: PartitionSet, limit: int = 4) -> str:
@@ -91,16 +95,33 @@ def extent(partitions: PartitionSet, limit: int = 4) -> str:
         return "none"
     if isinstance(partitions.partitions, Unpartitioned):
         return "whole"
-    shown = ", ".join(str(r) for r in partitions.ranges[:limit])
-    rest = len(partitions.ranges) - limit
-    return f"{shown} and {count(rest, 'more range')}" if rest > 0 else shown
+    parts = _parts(partitions)
+    rest = len(parts) - limit
+    return f"{', '.join(parts[:limit])} and {rest:,} more" if rest > 0 else ", ".join(parts)
+
+
+def stacked(partitions: PartitionSet) -> str:
+    """The same where there is little room: a range to a line; where there are many, the one around them."""
+    if not partitions or isinstance(partitions.partitions, Unpartitioned):
+        return extent(partitions)
+    parts = _parts(partitions)
+    if len(parts) <= _STACK:
+        return "\n".join(parts)
+    if not partitions.partitions.ordered:
+        return "\n".join([*parts[:_STACK], f"and {len(parts) - _STACK:,} more"])
+    return f"{partitions.hull}\nwith {count(len(parts) - 1, 'gap')}"
+
+
+def _parts(partitions: PartitionSet) -> list[str]:
+    """Ranges; keys where those between two keys aren't known from the two."""
+    return [str(r) for r in partitions.ranges] if partitions.partitions.ordered else partitions.keys()
 
 
 def of_pairs(pairs: Pairs, limit: int = 4) -> str:
     """Stored partitions, as ranges."""
     listed = [first if first == last else f"{first}...{last}" for first, last in pairs if first]
     rest = len(listed) - limit
-    return ", ".join(listed[:limit]) + (f" and {count(rest, 'more range')}" if rest > 0 else "")
+    return ", ".join(listed[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def named(asset: str, partitions: PartitionSet) -> str:
@@ -110,8 +131,8 @@ def named(asset: str, partitions: PartitionSet) -> str:
 
 
 def argument(partitions: PartitionSet) -> str:
-    """Partitions as ``--partitions`` takes them: all of the ranges, with commas between."""
-    return ",".join(str(r) for r in partitions.ranges)
+    """Partitions as ``--partitions`` takes them, with commas between."""
+    return ",".join(_parts(partitions))
 
 
 def cut(partitions: Partitions, now: datetime) -> str:
@@ -123,9 +144,9 @@ def cut(partitions: Partitions, now: datetime) -> str:
         'daily 2013-01-01...2013-12-31'
     """
     if isinstance(partitions, Unpartitioned):
-        return "whole"
+        return "unpartitioned"
     there = partitions.all(now)
-    return f"{partitions.kind} {there.hull if there else 'none yet'}"
+    return f"{partitions.kind} {extent(there) if there else 'none yet'}"
 
 
 def share(part: int, whole: int) -> str:
@@ -148,22 +169,23 @@ def verdict(checks: Sequence[CheckResult]) -> tuple[str, str]:
 
 
 def finding(check: CheckResult) -> str:
-    """What a failed check found, and where.
+    """What a failed check found, and where, in a few words.
 
     Examples:
-        >>> finding(CheckResult(name="small", blocking=True, passed=False, failing_rows=2, message="found 2 rows"))
-        'small (2 rows): found 2 rows'
+        >>> finding(CheckResult(name="small", blocking=False, passed=False, failing_rows=2, failed=(("a", "a"),)))
+        'small: 2 rows in a'
     """
-    rows = f" ({count(check.failing_rows, 'row')})" if check.failing_rows else ""
-    where = of_pairs(check.failed)
-    return f"{check.name}{rows}{' in ' + where if where else ''}: {check.message}"
+    rows = count(check.failing_rows, "row") if check.failing_rows else ""
+    where = f"in {of_pairs(check.failed, 3)}" if of_pairs(check.failed) else ""
+    return f"{check.name}: {' '.join(filter(None, (rows, where))) or check.message}"
 
 
 def place(uri: str) -> str:
-    """Where something lies, as a person would write it: a path from here if it is below, else the URI."""
-    if not uri.startswith("file://"):
+    """Where something lies, as a person would write it: a path, from here if it is below, else the URI."""
+    scheme, _, rest = uri.partition("://")
+    if scheme not in ("file", "sqlite"):
         return uri
-    path = Path(uri.removeprefix("file://"))
+    path = Path(rest if scheme == "file" else rest[1:])
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from lakehouse.plan import Plan, Step
+from lakehouse.plan import Plan, Unit
 from lakehouse.run import Watcher
-from lakehouse.step import Home, RunInfo, StepResult, run_step
+from lakehouse.step import Home, RunInfo, StepResult, run_unit
 
 
 @final
@@ -27,19 +27,22 @@ class InlineEngine:
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
-        for step in plan.steps:
-            watcher.started(step)
-            results[step.id] = self._do(step, home, run, [results[i] for i in step.after])
-            watcher.finished(step, results[step.id])
-        return list(results.values())
+        for unit in plan.units:
+            for step in unit.steps:
+                watcher.started(step)
+            upstream = [results[i] for step in unit.steps for i in step.after if i in results]
+            for step, result in zip(unit.steps, self._do(unit, home, run, upstream), strict=True):
+                results[step.id] = result
+                watcher.finished(step, result)
+        return [results[step.id] for step in plan.steps]
 
-    def _do(self, step: Step, home: Home, run: RunInfo, upstream: list[StepResult]) -> StepResult:
-        tries = step.asset.retry.times + 1
-        for attempt in range(1, tries + 1):
+    def _do(self, unit: Unit, home: Home, run: RunInfo, upstream: list[StepResult]) -> list[StepResult]:
+        retry = unit.steps[0].asset.retry
+        for attempt in range(1, retry.times + 2):
             try:
-                return run_step(step, home, run, upstream, attempt=attempt)
+                return run_unit(unit, home, run, upstream, attempt=attempt)
             except Exception as error:
-                if attempt == tries:
-                    return StepResult.of_failure(step, error)
-                self.sleep(step.asset.retry.delay)
+                if attempt > retry.times:
+                    return [StepResult.of_failure(step, error) for step in unit.steps]
+                self.sleep(retry.delay)
         raise AssertionError("unreachable: the last attempt returns")

@@ -28,12 +28,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import MaterializingTask
 from prefect.utilities.annotations import quote
 
-from lakehouse.asset import Asset
 from lakehouse.errors import EngineError, shorten
 from lakehouse.lineage import Status
-from lakehouse.plan import Plan, Step
+from lakehouse.plan import Plan, Unit
 from lakehouse.run import Run, Watcher
-from lakehouse.step import Home, RunInfo, StepResult, run_step
+from lakehouse.step import Home, RunInfo, StepResult, run_unit
 
 _STARTUP_SECONDS = 180
 _MAX_DESCRIPTION = 2500
@@ -82,72 +81,88 @@ class PrefectEngine:
 
 
 def _walk(plan: Plan, home: Home, info: RunInfo, watcher: Watcher) -> dict[str, StepResult]:
-    """Submit every step, in an order in which its inputs come first, and wait for all of them."""
-    steps = {step.id: step for step in plan.steps}
-    tasks = {asset.key: _task(asset, home, info, watcher, steps) for asset in plan.assets}
+    """Submit every unit, in an order in which its inputs come first, and wait for all of them."""
+    units = {unit.id: unit for unit in plan.units}
+    tasks: dict[str, MaterializingTask[..., Any]] = {}
     futures: dict[str, PrefectFuture[Any]] = {}
-    for step in plan.steps:
-        task = tasks[step.asset.key].with_options(task_run_name=step.id)
-        futures[step.id] = task.submit(quote(step), [allow_failure(futures[i]) for i in step.after])
-    return {step.id: _ended(step, futures[step.id].result(raise_on_failure=False)) for step in plan.steps}
+    for unit in plan.units:
+        name = _task_name(unit)
+        if name not in tasks:
+            tasks[name] = _task(unit, home, info, watcher, units)
+        task = tasks[name].with_options(task_run_name=unit.id)
+        futures[unit.id] = task.submit(quote(unit), [allow_failure(futures[i]) for i in unit.after])
+    ended = [r for unit in plan.units for r in _ended(unit, futures[unit.id].result(raise_on_failure=False))]
+    return {result.step: result for result in ended}
+
+
+def _task_name(unit: Unit) -> str:
+    """What Prefect's task runs are gathered under: the asset, or those that are made together."""
+    maker = unit.steps[0].asset.maker
+    return unit.steps[0].asset.key if maker is None else f"{maker.name}: {', '.join(s.asset.name for s in unit.steps)}"
 
 
 def _task(
-    asset: Asset, home: Home, info: RunInfo, watcher: Watcher, steps: Mapping[str, Step]
+    unit: Unit, home: Home, info: RunInfo, watcher: Watcher, units: Mapping[str, Unit]
 ) -> MaterializingTask[..., Any]:
-    key = _asset_key(home.table(asset).uri)
+    assets = [step.asset for step in unit.steps]
+    first = assets[0]
+    keys = {asset.key: _asset_key(home.table(asset).uri) for asset in assets}
 
-    def do(step: Step, upstream: list[Any]) -> State[Any]:
+    def do(unit: Unit, upstream: list[Any]) -> State[Any]:
         context = TaskRunContext.get()
         task_run = context.task_run if context else None
         attempt = task_run.run_count if task_run else 1
         if attempt == 1:
-            watcher.started(step)
+            for step in unit.steps:
+                watcher.started(step)
         try:
-            result = run_step(
-                step,
+            results = run_unit(
+                unit,
                 home,
                 info,
-                [_ended(steps[i], found) for i, found in zip(step.after, upstream, strict=True)],
+                [r for i, found in zip(unit.after, upstream, strict=True) for r in _ended(units[i], found)],
                 attempt=attempt,
                 task_run=str(task_run.id) if task_run else None,
             )
         except BaseException as error:
-            if attempt > asset.retry.times or not isinstance(error, Exception):
-                watcher.finished(step, StepResult.of_failure(step, error))
+            if attempt > first.retry.times or not isinstance(error, Exception):
+                for step in unit.steps:
+                    watcher.finished(step, StepResult.of_failure(step, error))
             raise
-        watcher.finished(step, result)
-        if result.published:
-            add_asset_metadata(key, _metadata(result))
-        return _task_state(result)
+        for step, result in zip(unit.steps, results, strict=True):
+            watcher.finished(step, result)
+            if result.published:
+                add_asset_metadata(keys[result.asset], _metadata(result))
+        return _task_state(results)
 
     return MaterializingTask(
         do,
         assets=[
             PrefectAsset(
-                key=key,
+                key=keys[asset.key],
                 properties=AssetProperties(
                     name=asset.key,
                     description=asset.description[:_MAX_DESCRIPTION] or None,
                     owners=list(asset.owners) or None,
                 ),
             )
+            for asset in assets
         ],
-        materialized_by="lakehouse",
-        name=asset.key,
-        description=asset.description or None,
-        tags=sorted({str(asset.layer), *asset.tags}),
-        retries=asset.retry.times,
-        retry_delay_seconds=asset.retry.delay,
-        timeout_seconds=asset.retry.timeout,
+        materialized_by="dbt" if first.maker else "lakehouse",
+        name=_task_name(unit),
+        description=first.description or None,
+        tags=sorted({str(first.layer), *(tag for asset in assets for tag in asset.tags)}),
+        retries=first.retry.times,
+        retry_delay_seconds=first.retry.delay,
+        timeout_seconds=first.retry.timeout,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
 
 
-def _ended(step: Step, found: Any) -> StepResult:
-    """A task's result; one that raised, timed out or crashed stands for a step that published nothing."""
-    return found if isinstance(found, StepResult) else StepResult.of_failure(step, found)
+def _ended(unit: Unit, found: Any) -> list[StepResult]:
+    """A task's results; one that raised, timed out or crashed stands for steps that published nothing."""
+    return found if isinstance(found, list) else [StepResult.of_failure(step, found) for step in unit.steps]
 
 
 # ── how it looks in Prefect ───────────────────────────────────────────────────────────────
@@ -172,14 +187,17 @@ def _metadata(result: StepResult) -> dict[str, Any]:
     }
 
 
-def _task_state(result: StepResult) -> State[Any]:
-    if result.ok:
-        return Completed(message=f"{result.rows:,} rows", data=result)
-    if result.rejected and not result.published:
-        return Failed(name="HeldBack", message=result.error, data=result)
-    if not result.published:
-        return Completed(name="Skipped", message=result.error, data=result)
-    return Completed(name="PartlyPublished", message=result.error, data=result)
+def _task_state(results: list[StepResult]) -> State[Any]:
+    errors = "; ".join(dict.fromkeys(r.error for r in results if r.error))
+    if all(r.ok for r in results):
+        return Completed(message=f"{sum(r.rows for r in results):,} rows", data=results)
+    if any(r.published for r in results):
+        return Completed(name="PartlyPublished", message=errors, data=results)
+    if any(r.rejected for r in results):
+        return Failed(name="HeldBack", message=errors, data=results)
+    if any(r.failed for r in results):
+        return Failed(message=errors, data=results)
+    return Completed(name="Skipped", message=errors, data=results)
 
 
 def _flow_state(results: Iterable[StepResult]) -> State[Any]:

@@ -1,0 +1,100 @@
+"""The console script: reads the command line, calls a command, and turns what it raises into an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from inspect import getdoc, signature
+from typing import Any, TextIO
+
+from cyclopts import App, CycloptsError, Group
+from rich.console import Console
+
+from lakehouse.cli import commands
+from lakehouse.cli.failures import ExitCode, complain, report, usage, wants_traceback
+from lakehouse.cli.help import DETAILS, OVERVIEW, sections
+from lakehouse.display.page import Page
+
+TRACEBACK = "--traceback"
+_READABLE = 90
+
+_LOOK = Group("Look", sort_key=1)
+_BUILD = Group("Build", sort_key=2)
+_MORE = Group("More", sort_key=3)
+
+
+def _app() -> App:
+    app = App(
+        name="lakehouse",
+        version=lambda: f"lakehouse {version('lakehouse')}",
+        usage="Usage: lakehouse COMMAND ...",
+        help=OVERVIEW,
+        help_epilogue=DETAILS,
+        help_format="plaintext",
+        help_formatter=sections,
+        group_commands=_MORE,
+        result_action="return_value",
+    )
+    for group, members in (
+        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show)),
+        (_BUILD, (commands.refresh, commands.materialize)),
+    ):
+        for command in members:
+            about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
+            app.command(
+                command, group=group, usage=_usage(command), help=about, help_epilogue=f"Examples\n{examples}"
+            )
+    return app
+
+
+def _usage(command: Callable[..., Any]) -> str:
+    """How a command is called, as a pattern."""
+    taken = "ASSET" if "asset" in signature(command).parameters else "SELECTION..."
+    if command in (commands.ls, commands.status):
+        taken = f"[{taken}]"
+    return f"Usage: lakehouse {command.__name__} {taken} [OPTIONS]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the command line says.
+
+    Parameters:
+        argv: its words; those of the process by default
+
+    Returns:
+        the exit code: 0 all well, 1 something failed or was held back, 2 the request can't be, 3 something can't
+        be reached, 130 interrupted
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    show_traceback = TRACEBACK in words or wants_traceback()
+    words = [word for word in words if word != TRACEBACK]
+    for stream in (sys.stdout, sys.stderr):
+        _never_choke(stream)
+    out, err = Page(sys.stdout), Page(sys.stderr)
+    try:
+        found = _app()(words, console=_for_help(out), exit_on_error=False, print_error=False)
+        return int(found or ExitCode.WELL)
+    except CycloptsError as error:
+        complain(err, *usage(str(error)))
+        return ExitCode.REFUSED
+    except BrokenPipeError:
+        out.close()
+        return ExitCode.WELL
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else ExitCode.FAILED
+    except BaseException as error:
+        return report(err, error, show_traceback=show_traceback)
+
+
+def _for_help(page: Page) -> Console:
+    """Help is prose: it is wrapped at a width that reads well, wherever it goes."""
+    width = min(page.console.width, _READABLE)
+    return Console(file=page.stream, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+
+
+def _never_choke(stream: TextIO) -> None:
+    """A terminal that lacks a character gets a question mark, not a traceback."""
+    with contextlib.suppress(AttributeError, ValueError):
+        stream.reconfigure(errors="replace")  # type: ignore[attr-defined]

@@ -1,0 +1,208 @@
+"""``refresh`` and ``materialize``: what was asked for, the run with its progress, and what is said at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+from typing import TYPE_CHECKING, Literal, assert_never, final
+
+from lakehouse.asset import Layer
+from lakehouse.cli.failures import ExitCode, complain
+from lakehouse.display.page import Page
+from lakehouse.display.plans import up_to_date
+from lakehouse.display.progress import Progress, progress
+from lakehouse.display.runs import mending, published, unpublished
+from lakehouse.display.words import argument, command, count
+from lakehouse.partitions import PartitionSet
+from lakehouse.plan import Plan, Upstream
+from lakehouse.run import Engine, Run, Watcher
+from lakehouse.step import Home, RunInfo, StepResult
+
+if TYPE_CHECKING:
+    from lakehouse.lake import EngineName, Lakehouse
+
+_RANGES = 6
+
+
+@final
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line.
+
+    Parameters:
+        verb: the command
+        selection: which assets
+        partitions: which partitions, as written
+        upstream: what to do about inputs
+        chunk: partitions in a step
+        engine: what runs it
+    """
+
+    verb: Literal["refresh", "materialize"]
+    selection: str
+    partitions: str | None = None
+    upstream: Upstream = "missing"
+    chunk: int | None = None
+    engine: EngineName | None = None
+
+    def plan(self, lake: Lakehouse) -> Plan:
+        """What would be done."""
+        return lake.plan(
+            self.selection,
+            self.partitions,
+            upstream=self.upstream,
+            refresh=self.verb == "refresh",
+            chunk=self.chunk,
+        )
+
+    def run(self, lake: Lakehouse, engine: Engine, watcher: Watcher) -> Run:
+        """Do it."""
+        do = lake.refresh if self.verb == "refresh" else lake.materialize
+        return do(
+            self.selection,
+            self.partitions,
+            upstream=self.upstream,
+            chunk=self.chunk,
+            engine=engine,
+            raise_on_failure=False,
+            watcher=watcher,
+        )
+
+    def command(self) -> str:
+        """The command line that asks for it."""
+        words = ["lakehouse", self.verb, self.selection]
+        if self.partitions is not None:
+            words += ["--partitions", self.partitions]
+        if self.upstream != "missing":
+            words += ["--upstream", self.upstream]
+        if self.chunk is not None:
+            words += ["--chunk", str(self.chunk)]
+        if self.engine is not None:
+            words += ["--engine", self.engine]
+        return command(*words)
+
+
+def build(lake: Lakehouse, request: Request) -> ExitCode:
+    """Do what was asked for, and tell of it: progress and failures on standard error, results on standard output."""
+    out, err = Page(sys.stdout), Page(sys.stderr)
+    shown = progress(err)
+    try:
+        with _interruptible(shown), shown:
+            run = request.run(lake, _Engine(request.engine or lake.settings.engine, lake.settings.workers, shown), shown)
+    except KeyboardInterrupt:
+        complain(
+            err,
+            f"interrupted; {count(shown.published, 'partition')} that were published stay, nothing is half done",
+            word="",
+        )
+        err.print(mending([("this goes on with the rest", replace(request, verb="refresh").command())]))
+        return ExitCode.INTERRUPTED
+    if not run.plan:
+        out.print(up_to_date(run.plan))
+        return ExitCode.WELL
+    out.print(published(run, lake.lineage.uri, wide=out.wide))
+    if run.ok:
+        return ExitCode.WELL
+    err.print(unpublished(run, mend(lake, request, run)))
+    return ExitCode.FAILED
+
+
+def mend(lake: Lakehouse, request: Request, run: Run) -> list[tuple[str, str]]:
+    """The commands that mend a run once its cause is repaired, each with the case that it is for.
+
+    A repaired function, check or connection needs no more than a refresh. A repaired source is read again only if
+    its Bronze is: that was published, so a refresh would leave it.
+    """
+    again = replace(request, verb="refresh")
+    left = again.plan(lake)
+    absent = {one.asset.key: one.failed | one.rejected | one.skipped for one in run.summaries()}
+    planned = {asset.key: left.partitions(asset) for asset in left.assets}
+    if any(part - planned.get(key, part.partitions.empty()) for key, part in absent.items()):
+        # It was built before and is still there in its old form, which a refresh takes for well.
+        again = replace(request, verb="materialize")
+    commands = [("after the repair, this builds what is missing", again.command())]
+    sources = _sources(lake, run)
+    if sources:
+        keys, part = sources
+        which = argument(part) if 0 < len(part.ranges) <= _RANGES else request.partitions
+        commands.append(
+            (
+                "or, if the source itself was repaired, this reads it again and builds what is made from it",
+                Request(
+                    "materialize",
+                    " ".join(f"{key}+" for key in keys),
+                    which if part.partitions.column else None,
+                    chunk=request.chunk,
+                    engine=request.engine,
+                ).command(),
+            )
+        )
+    return commands
+
+
+def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None:
+    """The Bronze behind what was held back above it, and the partitions: those that are cut alike, if any are."""
+    for one in run.summaries():
+        if not one.rejected or one.asset.layer is Layer.BRONZE:
+            continue
+        behind = [a for a in lake.graph.ancestors(one.asset) if a.layer is Layer.BRONZE]
+        alike = [a for a in behind if a.partitions.domain == one.asset.partitions.domain]
+        if alike:
+            return [asset.key for asset in alike], one.rejected
+    return None
+
+
+@final
+class _Engine:
+    """The engine that was chosen, opened once there is something to do: Prefect takes seconds to load."""
+
+    def __init__(self, name: EngineName, workers: int, shown: Progress) -> None:
+        self.name = name
+        self.workers = workers
+        self.shown = shown
+
+    def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
+        """Show the plan, then walk it."""
+        self.shown.planned(plan)
+        return self._open().execute(plan, home, run, watcher)
+
+    def _open(self) -> Engine:
+        match self.name:
+            case "inline":
+                from lakehouse.engines.inline import InlineEngine
+
+                return InlineEngine()
+            case "prefect":
+                self.shown.waiting("Prefect to load")
+                # Its log goes to its API; on the screen it would tear up the progress, which tells the same.
+                os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+                from lakehouse.engines.prefect import PrefectEngine
+
+                return PrefectEngine(workers=self.workers)
+            case _:
+                assert_never(self.name)
+
+
+@contextmanager
+def _interruptible(shown: Progress) -> Iterator[None]:
+    """Ctrl-C stops the run after the steps that are under way; a second one doesn't wait for them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        shown.stopping()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

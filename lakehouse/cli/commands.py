@@ -1,0 +1,309 @@
+"""The commands. Each imports what is heavy when it is called, so that ``--help`` is there at once."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from lakehouse.cli.failures import ExitCode
+from lakehouse.display.page import Page
+from lakehouse.errors import LakehouseError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.asset import Asset
+    from lakehouse.lake import Lakehouse
+    from lakehouse.partitions import PartitionSet
+
+Selection = Annotated[str, Parameter(name="SELECTION", help="Which assets: silver.flights, '+gold.*', tag:daily, ...")]
+AssetKey = Annotated[str, Parameter(name="ASSET", help="The asset's key, such as silver.flights.")]
+Partitions = Annotated[
+    str | None,
+    Parameter(
+        name=["--partitions", "-p"],
+        help="Which partitions: a key, a range a...b (both ends included), several with commas. Default: all that are "
+        "missing.",
+    ),
+]
+OfAsset = Annotated[
+    str | None,
+    Parameter(name=["--partition", "--partitions", "-p"], help="Which partitions: a key, a range a...b, several."),
+]
+Upstream = Annotated[
+    Literal["missing", "all", "none"],
+    Parameter(help="What to do about inputs: build those that are missing (default), all of them, or none."),
+]
+Chunk = Annotated[
+    int | None, Parameter(validator=Number(gte=1), help="Partitions in a step, at most. Default: 30, or the setting.")
+]
+Engine = Annotated[
+    Literal["prefect", "inline"] | None,
+    Parameter(help="What runs it: prefect, or inline: this process alone. Default: prefect, or the setting."),
+]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, for programs.")]
+
+
+def ls(*selection: Selection, json: Json = False) -> ExitCode:
+    """List assets: what they are, how they are cut, checked and made.
+
+    Examples:
+
+      lakehouse ls
+      lakehouse ls '+gold.carrier_daily'
+      lakehouse ls tag:hourly --json
+    """
+    from lakehouse.display.catalog import catalog, catalog_json, flat_catalog
+
+    lake = _lake()
+    assets = _chosen(lake, selection) or tuple(lake.graph)
+    page, now = Page(sys.stdout), datetime.now(UTC)
+    if json:
+        page.json(catalog_json(lake.graph, assets, now))
+    else:
+        page.print((catalog if page.terminal else flat_catalog)(lake.graph, assets, now))
+    return ExitCode.WELL
+
+
+def plan(
+    *selection: Selection,
+    partitions: Partitions = None,
+    upstream: Upstream = "missing",
+    refresh: Annotated[
+        bool, Parameter(negative=(), help="Plan what refresh does, not materialize: leave what is there.")
+    ] = False,
+    chunk: Chunk = None,
+    json: Json = False,
+) -> ExitCode:
+    """Show what would be built, and why: the very list that is then executed.
+
+    It is what materialize would do; with --refresh, what refresh would.
+
+    Examples:
+
+      lakehouse plan '+gold.*' --refresh
+      lakehouse plan silver.flights --partitions 2013-01-01...2013-03-31
+    """
+    from lakehouse.cli.building import Request
+    from lakehouse.display.plans import plan_json, planned
+
+    lake = _lake()
+    request = Request("refresh" if refresh else "materialize", _required(selection), partitions, upstream, chunk)
+    found = request.plan(lake)
+    page = Page(sys.stdout)
+    if json:
+        page.json(plan_json(found, request.command()))
+    else:
+        page.print(planned(found, request.command(), wide=page.wide))
+    return ExitCode.WELL
+
+
+def refresh(
+    *selection: Selection,
+    partitions: Partitions = None,
+    upstream: Upstream = "missing",
+    chunk: Chunk = None,
+    engine: Engine = None,
+) -> ExitCode:
+    """Build what is missing of assets, and of what they are made from.
+
+    What is there is left as it is, so it can be called as often as you like,
+    also to go on after an interruption or a repair. Only what passes its
+    checks is published.
+
+    Examples:
+
+      lakehouse refresh '+gold.*' --partitions 2013-01-01...2013-01-31
+      lakehouse refresh gold
+      lakehouse refresh silver.planes --engine inline
+    """
+    from lakehouse.cli.building import Request, build
+
+    return build(_lake(), Request("refresh", _required(selection), partitions, upstream, chunk, engine))
+
+
+def materialize(
+    *selection: Selection,
+    partitions: Partitions = None,
+    upstream: Upstream = "missing",
+    chunk: Chunk = None,
+    engine: Engine = None,
+) -> ExitCode:
+    """Build assets, be they there or not, and what they lack upstream.
+
+    Without --partitions: the whole of unpartitioned assets, and of others the
+    partitions that are missing.
+
+    Examples:
+
+      lakehouse materialize silver.flights --partitions 2013-01-15
+      lakehouse materialize bronze.raw_flights+ --partitions 2013-01-15
+      lakehouse materialize gold.carrier_daily --partitions 2013-01-15 --upstream all
+    """
+    from lakehouse.cli.building import Request, build
+
+    return build(_lake(), Request("materialize", _required(selection), partitions, upstream, chunk, engine))
+
+
+def status(*selection: Selection, json: Json = False) -> ExitCode:
+    """Show how much of each asset is there, how its last run went, what is held back.
+
+    The exit code tells whether the question could be answered, not how the
+    assets are.
+
+    Examples:
+
+      lakehouse status
+      lakehouse status '+gold.carrier_daily'
+    """
+    from lakehouse.display.states import flat_states, states, states_json
+
+    lake = _lake()
+    now = datetime.now(UTC)
+    found = lake.status(_chosen(lake, selection) or None, now=now)
+    page = Page(sys.stdout)
+    if json:
+        page.json(states_json(found))
+    else:
+        page.print(states(found, now, wide=page.wide) if page.terminal else flat_states(found))
+    return ExitCode.WELL
+
+
+def lineage(
+    asset: AssetKey,
+    /,
+    *,
+    partition: OfAsset = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1), help="Lines in each part, at most. Default: 30.")] = 30,
+    json: Json = False,
+) -> ExitCode:
+    """Show what an asset was made from, what was made from it, and its history.
+
+    With the table version of each, when it was made, and the run that made it.
+
+    Examples:
+
+      lakehouse lineage gold.carrier_daily --partition 2013-01-15
+      lakehouse lineage silver.flights
+    """
+    from lakehouse.display.traces import trace_json, traced
+    from lakehouse.display.words import clock, named, stamp
+
+    lake = _lake()
+    found = lake.trace(asset, partition)
+    page = Page(sys.stdout)
+    if json:
+        page.json(trace_json(found))
+    else:
+        label = named(found.asset, found.partitions)
+        page.print(traced(found, label, limit=limit, when=clock if page.terminal else stamp))
+    return ExitCode.WELL
+
+
+def show(
+    asset: AssetKey,
+    /,
+    *,
+    partition: OfAsset = None,
+    limit: Annotated[
+        int | None,
+        Parameter(validator=Number(gte=0), help="Rows, at most. Default: 20 on a terminal, else all."),
+    ] = None,
+    quarantined: Annotated[
+        bool, Parameter(negative=(), help="The rows that are held back now, with the reasons of each (_reasons).")
+    ] = False,
+) -> ExitCode:
+    """Show rows of an asset, as they are published.
+
+    On a terminal: a table of the columns that fit. Anywhere else: CSV with a
+    header, all columns and, without --limit, all rows, as they are stored.
+
+    Examples:
+
+      lakehouse show gold.carrier_daily --partition 2013-01-15
+      lakehouse show silver.flights --quarantined
+      lakehouse show gold.route_delays > route_delays.csv
+    """
+    from lakehouse.display.rows import csv, table_of
+
+    lake = _lake()
+    found = lake.graph[asset]
+    chosen = None if partition is None else found.partitions.select(partition, now=datetime.now(UTC))
+    frame = _held_rows(lake, found, chosen) if quarantined else _rows(lake, found, chosen)
+    page = Page(sys.stdout)
+    if not page.terminal:
+        csv(page, frame if limit is None else frame.head(limit))
+        return ExitCode.WELL
+    few = 20 if limit is None else limit
+    if found.partitions.column in frame.collect_schema().names():
+        frame = frame.sort(found.partitions.column, maintain_order=True)
+    seen = frame.head(few + 1).collect()
+    page.print(table_of(seen.head(few), more=seen.height > few, width=page.console.width))
+    return ExitCode.WELL
+
+
+# ── what the commands have in common ──────────────────────────────────────────────────────
+
+
+def _lake() -> Lakehouse:
+    from lakehouse.lake import open_lakehouse
+
+    return open_lakehouse()
+
+
+def _chosen(lake: Lakehouse, selection: tuple[str, ...]) -> tuple[Asset, ...]:
+    return lake.select(" ".join(selection)) if selection else ()
+
+
+def _required(selection: tuple[str, ...]) -> str:
+    if not selection:
+        raise LakehouseError("name the assets to build", hint="for example '+gold.*'; lakehouse ls lists them")
+    return " ".join(selection)
+
+
+def _rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl.LazyFrame:
+    if lake.table(asset).version() is None:
+        raise LakehouseError(
+            f"{asset.key} was never published", hint=f"lakehouse refresh +{asset.key} builds it, with what it needs"
+        )
+    if wanted is not None:
+        (state,) = lake.status([asset])
+        _note_absent(asset, wanted - state.present)
+    return lake.load(asset, wanted)
+
+
+def _note_absent(asset: Asset, absent: PartitionSet) -> None:
+    from lakehouse.display.words import named
+
+    if absent:
+        Page(sys.stderr).print(f"note: {named(asset.key, absent)} is not there")
+
+
+def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl.LazyFrame:
+    import polars as pl
+
+    from lakehouse.checks.gate import REASONS
+    from lakehouse.display.words import named
+    from lakehouse.io import PARTITION
+    from lakehouse.io.keys import within
+
+    (state,) = lake.status([asset])
+    held = state.held if wanted is None else state.held & wanted
+    if not held:
+        Page(sys.stderr).print(f"nothing of {named(asset.key, wanted) if wanted else asset.key} is held back")
+    elif not state.quarantine:
+        Page(sys.stderr).print(f"{named(asset.key, held)} is held back, and there are no rows to it")
+    if not held or not state.quarantine:
+        return pl.LazyFrame()
+    table = lake.table(asset)
+    frame = pl.concat([table.quarantined(uri) for uri in state.quarantine], how="diagonal_relaxed")
+    if PARTITION in (names := frame.collect_schema().names()):
+        # A file keeps what one attempt held back, of which a later one may have published some.
+        frame = frame.filter(within(held, pl.col(PARTITION))) if asset.partitioned else frame
+        names.remove(PARTITION)
+    # The reasons first: a terminal may have no room for what stands last.
+    return frame.select(sorted(names, key=lambda name: name != REASONS))

@@ -1,0 +1,238 @@
+"""What a run does while it does it: lines that move on a terminal, lines that stay anywhere else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self, final
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from lakehouse.display.page import Page
+from lakehouse.display.words import FAILED, HELD, PUBLISHED, QUIET, count, named, seconds
+from lakehouse.plan import Plan, Step
+from lakehouse.run import Watcher
+from lakehouse.step import StepResult
+
+_BAR = 20
+
+
+class Progress(Watcher, Protocol):
+    """A watcher that shows what it is told, from `with` to its end, and knows the plan."""
+
+    published: int
+    """Partitions that were published so far."""
+
+    def planned(self, plan: Plan) -> None:
+        """This is what will be done."""
+        ...
+
+    def stopping(self) -> None:
+        """The run was interrupted, and waits for the steps that are under way."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def progress(page: Page) -> Progress:
+    """What suits the page.
+
+    Parameters:
+        page: where to show it
+    """
+    return LiveProgress(page) if page.live else PlainProgress(page)
+
+
+@final
+class PlainProgress(Progress):
+    """A line for each step that has ended."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.published = 0
+        self.total = 0
+        self.ended = 0
+        self._lock = threading.Lock()
+
+    def planned(self, plan: Plan) -> None:
+        self.total = len(plan)
+        partitions = sum(len(step.partitions) for step in plan.steps)
+        self._say(
+            f"building {count(partitions, 'partition')} of {count(len(plan.assets), 'asset')} "
+            f"in {count(len(plan), 'step')}"
+        )
+
+    def waiting(self, what: str) -> None:
+        self._say(f"waiting for {what}")
+
+    def started(self, step: Step) -> None:
+        """Say nothing: what counts is how it ends."""
+
+    def finished(self, step: Step, result: StepResult) -> None:
+        with self._lock:
+            self.ended += 1
+            self.published += len(result.published)
+            width = len(str(self.total))
+            self.page.write(
+                f"[{self.ended:>{width}}/{self.total}] {named(step.asset.key, step.partitions)}: {outcome(result)}\n"
+            )
+
+    def stopping(self) -> None:
+        self._say("stopping: waiting for the steps that are under way")
+
+    def _say(self, text: str) -> None:
+        with self._lock:
+            self.page.write(f"{text}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+@dataclass
+class _Line:
+    """What an asset's line shows."""
+
+    key: str
+    total: int
+    done: int = 0
+    running: int = 0
+    rows: int = 0
+    bad: dict[str, int] = field(default_factory=dict)
+
+
+@final
+class LiveProgress(Progress):
+    """A line for each asset with a bar of its partitions, drawn over until the run has ended."""
+
+    def __init__(self, page: Page) -> None:
+        self.console = page.console
+        self.published = 0
+        self.lines: dict[str, _Line] = {}
+        self.awaited: str | None = "looking at what is there"
+        self.began = time.monotonic()
+        self.spinner = Spinner("dots")
+        self._lock = threading.Lock()
+        self._live = Live(self, console=self.console, refresh_per_second=8, transient=True)
+
+    def planned(self, plan: Plan) -> None:
+        with self._lock:
+            for asset in plan.assets:
+                self.lines[asset.key] = _Line(asset.key, len(plan.partitions(asset)))
+
+    def waiting(self, what: str) -> None:
+        with self._lock:
+            self.awaited = f"waiting for {what}"
+            self.began = time.monotonic()
+
+    def started(self, step: Step) -> None:
+        with self._lock:
+            if self.awaited:
+                self.awaited = None
+                self.began = time.monotonic()
+            self.lines[step.asset.key].running += 1
+
+    def finished(self, step: Step, result: StepResult) -> None:
+        with self._lock:
+            line = self.lines[step.asset.key]
+            line.running -= 1
+            line.done += len(step.partitions)
+            line.rows += result.rows
+            self.published += len(result.published)
+            for word, part in (("held back", result.rejected), ("failed", result.failed), ("skipped", result.skipped)):
+                if part:
+                    line.bad[word] = line.bad.get(word, 0) + len(part)
+
+    def stopping(self) -> None:
+        self.waiting("the steps that are under way, then stopping (Ctrl-C again: at once)")
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, trace)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        with self._lock:
+            lines = list(self.lines.values())
+            shown, hidden = _fitting(lines, console.height - 5)
+            table = Table.grid(padding=(0, 2, 0, 0))
+            for _ in range(2):
+                table.add_column(no_wrap=True)
+            table.add_column(justify="right", no_wrap=True)
+            table.add_column(justify="right", no_wrap=True)
+            table.add_column(no_wrap=True, overflow="ellipsis")
+            for line in shown:
+                table.add_row(*_cells(line))
+            passed = time.monotonic() - self.began
+            done, total = sum(line.done for line in lines), sum(line.total for line in lines)
+            what = self.awaited or f"{done:,} of {count(total, 'partition')}"
+        if lines:
+            yield table
+        if hidden:
+            yield Text(f"and {count(hidden, 'more asset')}", QUIET)
+        self.spinner.update(text=Text(f"{what}  {f'{passed:.0f} s' if passed < 60 else seconds(passed)}", "" if self.awaited else QUIET))
+        yield self.spinner
+
+
+def _fitting(lines: list[_Line], room: int) -> tuple[list[_Line], int]:
+    """The lines that there is room for: those that are at work or in trouble before all others."""
+    if len(lines) <= room:
+        return lines, 0
+    chosen = sorted(lines, key=lambda line: (not line.running, not line.bad, line.done >= line.total))[: max(room, 1)]
+    return [line for line in lines if line in chosen], len(lines) - len(chosen)
+
+
+def _cells(line: _Line) -> tuple[RenderableType, ...]:
+    colour = FAILED if "failed" in line.bad else HELD if line.bad else PUBLISHED
+    ended = line.done >= line.total
+    words = ", ".join(f"{number:,} {word}" for word, number in line.bad.items())
+    return (
+        Text(line.key, "" if line.running or ended else QUIET),
+        ProgressBar(
+            total=line.total,
+            completed=line.done,
+            width=_BAR,
+            pulse=bool(line.running) and not line.done,
+            complete_style=colour,
+            finished_style=colour,
+        ),
+        Text(f"{line.done:,}/{line.total:,}", QUIET if not line.done else ""),
+        Text(f"{line.rows:,} rows" if line.done else ""),
+        Text(words, colour if line.bad else ""),
+    )
+
+
+def outcome(result: StepResult) -> str:
+    """What became of a step, in a line."""
+    found = []
+    if result.published:
+        found.append(f"published {count(result.rows, 'row')} in {seconds(result.seconds)}")
+    for word, part in (("held back", result.rejected), ("failed", result.failed), ("skipped", result.skipped)):
+        if part:
+            found.append(f"{word} {count(len(part), 'partition')}")
+    why = f" ({_line(result.error)})" if result.error else ""
+    return "; ".join(found) + why
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,71 @@
+"""What computes several assets in one go, such as a dbt project. A function computes its one asset by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, final
+
+from lakehouse.asset import Asset, Context
+from lakehouse.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.checks import AnyCheck
+
+
+@final
+@dataclass(frozen=True)
+class Order:
+    """One asset that a maker is to make.
+
+    Parameters:
+        asset: the asset
+        partitions: which partitions of it
+        context: of its step
+        load: reads an input by its parameter: pinned, and cut to what these partitions need
+        made: which inputs, by parameter, are made by the same call: they are not to be loaded
+    """
+
+    asset: Asset
+    partitions: PartitionSet
+    context: Context
+    load: Callable[[str], pl.LazyFrame] = field(repr=False)
+    made: frozenset[str] = frozenset()
+
+
+@final
+@dataclass(frozen=True)
+class Made:
+    """What came of an order.
+
+    Parameters:
+        frame: the rows; None: they could not be made
+        error: why not
+        checks: what the maker's own tests found, as checks that stand before publication
+    """
+
+    frame: pl.LazyFrame | None
+    error: str | None = None
+    checks: tuple[AnyCheck, ...] = ()
+
+
+class Maker(Protocol):
+    """Computes several assets in one go."""
+
+    name: str
+
+    def make(self, orders: Sequence[Order]) -> Mapping[str, Made]:
+        """Fill orders, producers before consumers; returns what came of each, by the asset's key.
+
+        The frames stay readable until [Maker.release][] is called with the same orders.
+
+        Raises:
+            StepError: nothing could be made at all
+        """
+        ...
+
+    def release(self, orders: Sequence[Order]) -> None:
+        """Let go of what was made; everything worth keeping is published by now."""
+        ...

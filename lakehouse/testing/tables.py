@@ -1,0 +1,842 @@
+"""A table in memory, and the conformance suite that every kind of table passes."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from typing import Any, final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import polars.testing
+
+from lakehouse.errors import (
+    PartitionConflict,
+    PartitionError,
+    SchemaViolation,
+    StepError,
+    StorageError,
+)
+from lakehouse.io import PARTITION, Publication, Staged, Table
+from lakehouse.io.frames import evolve, restore, storable
+from lakehouse.io.keys import NOWHERE, from_tokens, token, tokens, within
+from lakehouse.io.tables import layout
+from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, Unpartitioned
+
+Columns = Mapping[str, Any]
+
+
+# ── the table ─────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A version of a table: what was published with it, and all that is there since."""
+
+    payload: str
+    changed: frozenset[str]
+    columns: Columns
+    rows: Mapping[str, pl.DataFrame]
+
+
+@final
+class MemoryTable:
+    """A table in the memory of one process, for tests and for trying things out. Threads may share it.
+
+    Parameters:
+        name: ends its URI
+        partitioned: whether its rows are kept by partition
+
+    Examples:
+        >>> table, whole = MemoryTable("numbers", partitioned=False), Unpartitioned().all(datetime.now(UTC))
+        >>> table.publish(table.stage(pl.LazyFrame({"n": [1, 2]}), "first"), whole, payload="", since=None)
+        0
+        >>> table.scan().collect()["n"].to_list()
+        [1, 2]
+    """
+
+    def __init__(self, name: str = "table", *, partitioned: bool) -> None:
+        self.uri = f"memory://{name}"
+        self.partitioned = partitioned
+        self._layout: str | None = None
+        self._versions: list[_Version] = []
+        self._candidates: dict[str, pl.DataFrame] = {}
+        self._quarantine: dict[str, pl.DataFrame] = {}
+        self._lock = threading.Lock()
+
+    def version(self) -> int | None:
+        """The newest version; None: nothing was ever published."""
+        return len(self._versions) - 1 if self._versions else None
+
+    def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
+        """The rows of some partitions (None: all) at a version (None: the newest), lazily.
+
+        Raises:
+            StorageError: nothing was ever published, or not that version
+        """
+        found = self._at(version)
+        if found is None:
+            raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
+        empty = pl.DataFrame(schema=found.columns)
+        parts = [found.rows[t] for t in self._among(found, partitions)]
+        return pl.concat([empty, *parts], how="diagonal").lazy()
+
+    def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
+        """How many rows each stored partition has, by token."""
+        found = self._at(version)
+        return {} if found is None else {t: found.rows[t].height for t in self._among(found, partitions)}
+
+    def publications(self, *, after: int | None) -> Sequence[Publication]:
+        """What was published after a version (None: ever), oldest first."""
+        first = 0 if after is None else after + 1
+        return [Publication(v, made.payload) for v, made in enumerate(self._versions) if v >= first]
+
+    def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
+        """Keep a candidate where no reader looks; see [lakehouse.io.Table][].
+
+        Raises:
+            StepError: computing the rows raised
+            SchemaViolation: a column of a type that tables can't hold
+        """
+        lazy = storable(frame, where=self.uri)
+        try:
+            rows = lazy.collect()
+        except Exception as error:
+            raise StepError(f"computing the rows raised {type(error).__name__}: {error}") from error
+        parts: dict[Any, pl.DataFrame] = {}
+        if self.partitioned:
+            parts = {k[0]: part for k, part in rows.partition_by(PARTITION, as_dict=True, include_key=False).items()}
+        elif rows.height:
+            parts = {"": rows}
+        self._candidates[attempt] = rows
+        counts = {token: part.height for token, part in parts.items()}
+        sizes = {token: int(part.estimated_size()) for token, part in parts.items()}
+        columns = {name: dtype for name, dtype in rows.schema.items() if name != PARTITION}
+        return Staged(attempt, counts, sizes, (parts, columns))
+
+    def staged(self, staged: Staged) -> pl.LazyFrame:
+        """The rows of a candidate, lazily.
+
+        Raises:
+            StorageError: it was discarded
+        """
+        if staged.attempt not in self._candidates:
+            raise StorageError(f"there is no candidate {staged.attempt} in {self.uri}")
+        return self._candidates[staged.attempt].lazy()
+
+    def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
+        """Replace exactly these partitions by the candidate's rows of them; see [lakehouse.io.Table][].
+
+        Raises:
+            PartitionConflict: one of the partitions was published by another after ``since``
+            SchemaViolation: a column changes its type, or the table holds partitions of another kind
+            PartitionError: no partitions at all
+        """
+        if not partitions:
+            raise PartitionError(f"there are no partitions to publish to {self.uri}")
+        parts, columns = staged.handle
+        wanted = frozenset(tokens(partitions))
+        with self._lock:
+            taken = frozenset[str]().union(*(v.changed for v in self._versions[0 if since is None else since + 1 :]))
+            if both := sorted(wanted & taken):
+                raise PartitionConflict(
+                    f"{self.uri}: {from_tokens(partitions.partitions, both)} was published by another run while this "
+                    "step ran; its rows stay, this step's were not published",
+                    hint="run it again to replace them",
+                )
+            kind = layout(partitions.partitions)
+            if self._layout not in (None, kind):
+                raise SchemaViolation(
+                    f"{self.uri} was made with {self._layout} partitions; this step publishes {kind} ones",
+                    hint="give the asset a new name, or remove that table and build it anew",
+                )
+            last = self._versions[-1] if self._versions else _Version("", frozenset(), {}, {})
+            if self.partitioned:
+                columns = evolve(last.columns, columns, where=self.uri)
+            rows = {t: part for t, part in last.rows.items() if t not in wanted}
+            rows |= {t: part for t, part in parts.items() if t in wanted}
+            self._layout = kind
+            self._versions.append(_Version(payload, wanted, columns, rows))
+            return len(self._versions) - 1
+
+    def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
+        """Forget a candidate; what was published of it stays."""
+        self._candidates.pop(staged if isinstance(staged, str) else staged.attempt, None)
+
+    def quarantine(self, rows: pl.DataFrame, attempt: str) -> str:
+        """Keep rows that were held back; returns their URI."""
+        uri = f"{self.uri}-quarantine/{attempt}"
+        self._quarantine[uri] = rows
+        return uri
+
+    def quarantined(self, uri: str) -> pl.LazyFrame:
+        """Rows that were held back."""
+        return self._quarantine[uri].lazy()
+
+    def _at(self, version: int | None) -> _Version | None:
+        versions = self._versions
+        if version is None:
+            return versions[-1] if versions else None
+        if not 0 <= version < len(versions):
+            raise StorageError(f"version {version} of {self.uri} is not there")
+        return versions[version]
+
+    def _among(self, version: _Version, partitions: PartitionSet | None) -> list[str]:
+        listed = pl.DataFrame({PARTITION: sorted(version.rows)}, schema={PARTITION: pl.String})
+        if partitions is not None and self.partitioned:
+            listed = listed.filter(within(partitions, pl.col(PARTITION)))
+        return listed[PARTITION].to_list()
+
+    def __reduce__(self) -> Any:
+        # A copy in another process would swallow what is published there.
+        raise StorageError(
+            "a table in memory can't be handed to another process",
+            hint="use a folder, or an engine that runs its tasks as threads",
+        )
+
+    def __repr__(self) -> str:
+        return f"MemoryTable({self.uri!r}, {len(self._versions)} versions)"
+
+
+# ── what is published in the suite ────────────────────────────────────────────────────────
+
+NewTable = Callable[..., Table]
+"""Makes an empty table: ``new_table(partitioned=True)``."""
+
+
+@final
+@dataclass(frozen=True)
+class PartitionCase:
+    """A type of partition column: keys, and the values that lie in each.
+
+    Parameters:
+        name: what tests are called by
+        partitions: how the table is cut
+        values: for each key, in order, some values of the column
+        dtype: the column's type
+    """
+
+    name: str
+    partitions: Partitions
+    values: Mapping[str, Sequence[Any]] = field(repr=False)
+    dtype: Any = field(repr=False)
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key of the case."""
+        return list(self.values)
+
+    def select(self, *keys: str) -> PartitionSet:
+        """Some keys as a set."""
+        return self.partitions.select(list(keys))
+
+    def frame(self, keys: Sequence[str], tag: str) -> pl.LazyFrame:
+        """Rows for some keys: one for each of the key's values, all of them with a tag."""
+        rows = [(value, key, tag) for key in keys for value in self.values[key]]
+        frame = pl.DataFrame(rows, schema={"at": pl.Object, "key": pl.String, "tag": pl.String}, orient="row")
+        at = pl.Series("at", [row[0] for row in rows], dtype=self.dtype)
+        return frame.with_columns(at).lazy().with_columns(self.token())
+
+    def token(self) -> pl.Expr:
+        """The expression for the partition's token, as a step has it."""
+        return token(self.partitions, self.dtype, where=self.name).alias(PARTITION)
+
+
+_NEW_YORK, _BERLIN = ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin")
+_ODD = (
+    "New York", "a/b", "a\\b", "100%", "%2F", "~2f", "x:y=z", "Zürich", "飛行機 🛫", "..", ".", "A", "a", "aa",
+    "null", "__HIVE_DEFAULT_PARTITION__", "it's \"so\"", " padded ", "a,b", "a...b", "-1", "1", "01", "#?&+*[]{}\n",
+)  # fmt: skip
+
+
+def _days(count: int = 6) -> list[date]:
+    return [date(2013, 1, 29) + timedelta(days=n) for n in range(count)]
+
+
+def _times(day: date, zone: ZoneInfo | None = None) -> list[datetime]:
+    return [
+        datetime(day.year, day.month, day.day, *time, tzinfo=zone)
+        for time in ((0, 0), (0, 0, 0, 1), (12, 30), (23, 59, 59, 999_999))
+    ]
+
+
+def _hours(partitions: Hourly, first: datetime, count: int) -> dict[str, list[datetime]]:
+    low = partitions.parse(first)
+    starts = [(partitions.key(o), partitions.instant(o)) for o in range(low, low + count)]
+    return {key: [start, start + timedelta(minutes=59, seconds=59)] for key, start in starts}
+
+
+def partition_cases() -> list[PartitionCase]:
+    """Every type of partition column that a table must keep apart."""
+    utc = Hourly("2013-01-01T00:00", column="at")
+    berlin = Hourly("2013-01-01T00:00+01:00", column="at", timezone="Europe/Berlin")
+    new_york = Hourly("2013-01-01T00:00-05:00", column="at", timezone="America/New_York")
+    us = pl.Datetime("us")
+    zoned = partial(pl.Datetime, "us")
+    hours = _hours(utc, datetime(2013, 1, 31, 21, tzinfo=UTC), 6)
+    months = ["2012-11", "2012-12", "2013-01", "2013-02", "2013-03"]
+    monthly = Monthly("2012-01", column="at")
+    firsts = {month: date.fromisoformat(f"{month}-01") for month in months}
+    lasts = {m: (d + timedelta(days=31)).replace(day=1) - timedelta(days=1) for m, d in firsts.items()}
+    daily = Daily("2013-01-01", column="at")
+    local = Daily("2013-01-01", column="at", timezone="America/New_York")
+    return [
+        PartitionCase("integers", Static([2022, 2023, 2024], column="at"), {str(y): [y, y] for y in (2022, 2023, 2024)},
+                      pl.Int64()),
+        PartitionCase("strings", Static(["EWR", "JFK", "LGA"], column="at"), {k: [k, k] for k in ("EWR", "JFK", "LGA")},
+                      pl.String()),
+        PartitionCase("odd strings", Static(_ODD, column="at"), {k: [k, k] for k in _ODD}, pl.String()),
+        PartitionCase("categories", Static(["b", "a", "c"], column="at"), {k: [k] for k in "bac"},
+                      pl.Enum(["a", "b", "c"])),
+        PartitionCase("booleans", Static(["true", "false"], column="at"), {"true": [True], "false": [False]},
+                      pl.Boolean()),
+        PartitionCase("dates", daily, {str(d): [d, d] for d in _days()}, pl.Date()),
+        PartitionCase("days as text", daily, {str(d): [str(d)] for d in _days()}, pl.String()),
+        PartitionCase("naive datetimes", daily, {str(d): _times(d) for d in _days()}, us),
+        PartitionCase("zoned timestamps", local, {str(d): _times(d, _NEW_YORK) for d in _days()},
+                      zoned("America/New_York")),
+        PartitionCase("timestamps of another zone", local,
+                      {str(d): [t.astimezone(UTC) for t in _times(d, _NEW_YORK)] for d in _days()}, zoned("UTC")),
+        PartitionCase("hours", utc, hours, zoned("UTC")),
+        PartitionCase("naive hours", utc, {k: [v.replace(tzinfo=None) for v in vs] for k, vs in hours.items()}, us),
+        PartitionCase("hours when clocks go forward", berlin,
+                      _hours(berlin, datetime(2013, 3, 31, 0, tzinfo=_BERLIN), 5), zoned("Europe/Berlin")),
+        PartitionCase("hours when clocks go back", new_york,
+                      _hours(new_york, datetime(2013, 11, 3, 0, tzinfo=_NEW_YORK), 5), zoned("America/New_York")),
+        PartitionCase("months", monthly, {m: [firsts[m], lasts[m]] for m in months}, pl.Date()),
+        PartitionCase("months of datetimes", monthly, {m: _times(firsts[m]) + _times(lasts[m]) for m in months}, us),
+    ]  # fmt: skip
+
+
+DATES = next(case for case in partition_cases() if case.name == "dates")
+WHOLE = PartitionSet(Unpartitioned(), ((0, 1),))
+_attempts = itertools.count(1)
+
+
+def selections(case: PartitionCase) -> dict[str, list[str]]:
+    """What to publish beside neighbours: one key, a range, keys with gaps, and all."""
+    keys = case.keys
+    asked = {"one": keys[1:2], "range": keys[1:3], "first": keys[:1], "gaps": keys[::2], "all": keys}
+    return {name: chosen for name, chosen in asked.items() if chosen}
+
+
+def publish(
+    table: Table,
+    frame: pl.LazyFrame,
+    partitions: PartitionSet,
+    *,
+    payload: str = "",
+    since: int | None = -1,
+) -> int:
+    """Stage, publish and clean up, as a step does.
+
+    Parameters:
+        table: where to
+        frame: the candidate
+        partitions: what is replaced
+        payload: what the log keeps
+        since: the version that the step began with; -1: the newest
+    """
+    began = table.version() if since == -1 else since
+    staged = table.stage(frame, f"attempt-{next(_attempts)}")
+    version = table.publish(staged, partitions, payload=payload, since=began)
+    table.discard(staged, published=partitions)
+    return version
+
+
+def content(frame: pl.LazyFrame) -> dict[str, list[str]]:
+    """What a case's frame holds: for each key the tags of its rows."""
+    found: dict[str, list[str]] = {}
+    for key, tag in frame.select("key", "tag").collect().sort("key", "tag").iter_rows():
+        found.setdefault(key, []).append(tag)
+    return found
+
+
+def expect(case: PartitionCase, tags: Mapping[str, str]) -> dict[str, list[str]]:
+    """What a case's table is to hold, where each key has rows of one tag."""
+    return {key: [tags[key]] * len(case.values[key]) for key in sorted(tags)}
+
+
+@contextmanager
+def refused(kind: type[Exception], *saying: str) -> Iterator[None]:
+    """See that something is refused, with an error of a kind that says certain things."""
+    try:
+        yield
+    except kind as error:
+        text = str(error)
+    else:
+        raise AssertionError(f"no {kind.__name__} was raised")
+    for words in saying:
+        assert words in text
+
+
+# ── types ─────────────────────────────────────────────────────────────────────────────────
+
+_AT = datetime(2013, 1, 31, 23, 59, 59, 123_456)
+KEPT: dict[str, pl.Series] = {
+    "integers": pl.Series([1, -(2**63), None], dtype=pl.Int64),
+    "small integers": pl.Series([1, -128, None], dtype=pl.Int8),
+    "UInt8": pl.Series([0, 255, None], dtype=pl.UInt8),
+    "UInt32": pl.Series([0, 2**32 - 1, None], dtype=pl.UInt32),
+    "UInt64": pl.Series([0, 2**63 - 1, None], dtype=pl.UInt64),
+    "floats": pl.Series([1.5, float("inf"), float("nan"), None], dtype=pl.Float64),
+    "Float32": pl.Series([1.5, None], dtype=pl.Float32),
+    "booleans": pl.Series([True, False, None]),
+    "text": pl.Series(["", "Zürich 飛行機", "\x00", None]),
+    "bytes": pl.Series([b"", b"\x00\xff", None]),
+    "decimals": pl.Series(["1.50", "-99999999.99", None]).cast(pl.Decimal(10, 2)),
+    "dates": pl.Series([date(1, 1, 1), date(9999, 12, 31), None]),
+    "naive timestamps": pl.Series([_AT, None], dtype=pl.Datetime("us")),
+    "milliseconds": pl.Series([_AT, None], dtype=pl.Datetime("us")).cast(pl.Datetime("ms")),
+    "nanoseconds": pl.Series([_AT, None], dtype=pl.Datetime("ns")),
+    "UTC": pl.Series([_AT, None], dtype=pl.Datetime("us")).dt.replace_time_zone("UTC"),
+    "zoned timestamps": pl.Series([_AT, None], dtype=pl.Datetime("us")).dt.replace_time_zone("America/New_York"),
+    "Categorical": pl.Series(["a", "b", None], dtype=pl.Categorical()),
+    "Enum": pl.Series(["a", "b", None], dtype=pl.Enum(["b", "a"])),
+    "lists": pl.Series([[1, None], [], None], dtype=pl.List(pl.Int64)),
+    "lists of categories": pl.Series([["a"], None], dtype=pl.List(pl.Categorical())),
+    "arrays": pl.Series([[1, 2], None], dtype=pl.Array(pl.UInt8, 2)),
+    "structs": pl.Series([{"a": 1, "b": None}, None], dtype=pl.Struct({"a": pl.UInt32, "b": pl.String})),
+}
+"""Values that come back as they were, once [lakehouse.io.frames.restore][] has been told their types."""
+
+REFUSED: dict[str, pl.Series] = {
+    "Time": pl.Series([None], dtype=pl.Time),
+    "Duration": pl.Series([timedelta(1)], dtype=pl.Duration),
+    "Null": pl.Series([None], dtype=pl.Null),
+    "Int128": pl.Series([1], dtype=pl.Int128),
+    "lists of Durations": pl.Series([[timedelta(1)]]),
+    "structs with a Time": pl.Series([{"a": None}], dtype=pl.Struct({"a": pl.Time})),
+}
+"""Values that no table takes."""
+
+
+# ── the suite ─────────────────────────────────────────────────────────────────────────────
+
+
+class TableConformance:
+    """What every kind of table must do. Subclass it, and give it a fixture ``new_table``, a function that makes an
+    empty table: ``new_table(partitioned=True)``.
+
+    Examples:
+        In a file of your tests::
+
+            class TestMine(TableConformance):
+                @pytest.fixture
+                def new_table(self, tmp_path):
+                    folders = itertools.count()
+                    return lambda partitioned=True: DeltaLakeTable(
+                        Location.of(tmp_path / str(next(folders))), partitioned=partitioned
+                    )
+    """
+
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Run a test for each type that it asks for."""
+        cases = {"case": {case.name: case for case in partition_cases()}, "kept": KEPT, "turned_down": REFUSED}
+        for name, values in cases.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, list(values.values()), ids=list(values))
+
+    # ── before anything was published ─────────────────────────────────────────────────────
+
+    def test_nothing_is_there_at_first(self, new_table: NewTable) -> None:
+        table = new_table()
+        assert table.version() is None
+        assert table.rows() == {}
+        assert list(table.publications(after=None)) == []
+        with refused(StorageError, table.uri):
+            table.scan()
+
+    def test_what_is_staged_is_seen_by_no_reader(self, new_table: NewTable) -> None:
+        table, first, last = new_table(), DATES.keys[0], DATES.keys[-1]
+        table.stage(DATES.frame(DATES.keys, "unseen"), "before")
+        assert table.version() is None
+        assert table.rows() == {}
+        version = publish(table, DATES.frame([first], "seen"), DATES.select(first))
+        table.stage(DATES.frame([first, last], "unseen"), "after")
+        assert table.version() == version
+        assert content(table.scan()) == expect(DATES, {first: "seen"})
+        assert table.rows() == {first: len(DATES.values[first])}
+
+    def test_a_candidate_can_be_read_and_is_counted(self, new_table: NewTable, case: PartitionCase) -> None:
+        table = new_table()
+        frame = case.frame(case.keys, "new")
+        staged = table.stage(frame, "candidate")
+        found = restore(table.staged(staged), frame.collect_schema()).collect()
+        order = ["key", "at"]
+        pl.testing.assert_frame_equal(found.sort(order), frame.collect().sort(order), check_column_order=False)
+        assert staged.rows == dict(frame.collect().group_by(PARTITION).len().iter_rows())
+        assert set(staged.bytes) == set(staged.rows)
+        assert all(size > 0 for size in staged.bytes.values())
+
+    # ── exactly what was asked ────────────────────────────────────────────────────────────
+
+    def test_publishing_replaces_exactly_the_partitions_asked_for(
+        self, new_table: NewTable, case: PartitionCase
+    ) -> None:
+        table = new_table()
+        tags = dict.fromkeys(case.keys, "old")
+        publish(table, case.frame(case.keys, "old"), case.select(*case.keys))
+        assert content(table.scan()) == expect(case, tags)
+        for name, chosen in selections(case).items():
+            publish(table, case.frame(chosen, name), case.select(*chosen))
+            tags |= dict.fromkeys(chosen, name)
+            assert content(table.scan()) == expect(case, tags), name
+            assert content(table.scan(case.select(*chosen))) == expect(case, dict.fromkeys(chosen, name))
+        rows = dict(zip(tokens(case.select(*case.keys)), map(len, case.values.values()), strict=True))
+        assert {t: n for t, n in table.rows().items() if n} == rows
+
+    def test_partitions_are_added_one_by_one(self, new_table: NewTable, case: PartitionCase) -> None:
+        table = new_table()
+        chosen = case.keys[:6]
+        for key in chosen:
+            publish(table, case.frame([key], key), case.select(key))
+        assert content(table.scan()) == expect(case, {key: key for key in chosen})
+
+    def test_values_come_back_as_they_were(self, new_table: NewTable, case: PartitionCase) -> None:
+        table = new_table()
+        frame = case.frame(case.keys, "new").drop(PARTITION)
+        publish(table, case.frame(case.keys, "new"), case.select(*case.keys))
+        found = restore(table.scan(), frame.collect_schema()).collect()
+        pl.testing.assert_frame_equal(found.sort("key", "at"), frame.collect().sort("key", "at"))
+
+    def test_a_partition_without_rows_becomes_empty(self, new_table: NewTable, case: PartitionCase) -> None:
+        table, (bare, *full) = new_table(), case.keys
+        publish(table, case.frame(case.keys, "old"), case.select(*case.keys))
+        publish(table, case.frame(full[:1], "new"), case.select(bare, full[0]))
+        tags = dict.fromkeys(full, "old") | {full[0]: "new"}
+        assert content(table.scan()) == expect(case, tags)
+        assert content(table.scan(case.select(bare))) == {}
+        assert sum(table.rows(case.select(bare)).values()) == 0
+
+    def test_staged_rows_of_other_partitions_never_appear(self, new_table: NewTable, case: PartitionCase) -> None:
+        table, (first, *others) = new_table(), case.keys
+        publish(table, case.frame(others, "old"), case.select(*others))
+        publish(table, case.frame(case.keys, "new"), case.select(first))
+        assert content(table.scan()) == expect(case, {first: "new"} | dict.fromkeys(others, "old"))
+
+    def test_rows_that_belong_nowhere_never_appear(self, new_table: NewTable) -> None:
+        table = new_table()
+        frame = DATES.frame(DATES.keys, "new").with_columns(
+            pl.when(pl.col("key") == DATES.keys[0]).then(pl.lit(NOWHERE)).otherwise(PARTITION).alias(PARTITION)
+        )
+        publish(table, frame, DATES.select(*DATES.keys))
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys[1:], "new"))
+
+    def test_all_at_once_may_become_empty(self, new_table: NewTable) -> None:
+        table = new_table()
+        publish(table, DATES.frame(DATES.keys, "old"), DATES.select(*DATES.keys))
+        publish(table, DATES.frame([], "new"), DATES.select(*DATES.keys))
+        assert table.scan().collect().is_empty()
+        assert sum(table.rows().values()) == 0
+        publish(table, DATES.frame(DATES.keys, "again"), DATES.select(*DATES.keys))
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys, "again"))
+
+    def test_an_empty_frame_makes_a_table(self, new_table: NewTable) -> None:
+        table = new_table()
+        version = publish(table, DATES.frame([], "new"), DATES.select(DATES.keys[0]), payload="nothing")
+        assert table.version() == version
+        found = table.scan().collect()
+        assert found.is_empty()
+        assert found.columns == ["at", "key", "tag"]
+        assert list(table.publications(after=None)) == [Publication(version, "nothing")]
+
+    def test_no_partitions_are_refused(self, new_table: NewTable) -> None:
+        table = new_table()
+        version = publish(table, DATES.frame(DATES.keys, "old"), DATES.select(*DATES.keys))
+        staged = table.stage(DATES.frame(DATES.keys, "new"), "nothing")
+        with refused(PartitionError, table.uri):
+            table.publish(staged, DATES.partitions.empty(), payload="", since=version)
+        assert table.version() == version
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys, "old"))
+
+    def test_partitions_of_another_kind_are_refused(self, new_table: NewTable) -> None:
+        table = new_table()
+        version = publish(table, DATES.frame(DATES.keys, "old"), DATES.select(*DATES.keys))
+        months = Monthly("2013-01", column="at")
+        new_york = Daily("2013-01-01", column="at", timezone="America/New_York")
+        for other in (months.select("2013-01"), new_york.select(DATES.keys[0])):
+            key = tokens(other)[0]
+            frame = DATES.frame(DATES.keys[:1], "new").with_columns(pl.lit(key).alias(PARTITION))
+            staged = table.stage(frame, f"other-{key}")
+            with refused(SchemaViolation, table.uri, "daily UTC", other.partitions.kind):
+                table.publish(staged, other, payload="", since=version)
+        assert table.version() == version
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys, "old"))
+
+    def test_partitions_that_are_not_there_read_as_no_rows(self, new_table: NewTable) -> None:
+        table = new_table()
+        publish(table, DATES.frame(DATES.keys[:1], "old"), DATES.select(DATES.keys[0]))
+        found = table.scan(DATES.select(DATES.keys[-1])).collect()
+        assert found.is_empty()
+        assert found.columns == ["at", "key", "tag"]
+        assert table.rows(DATES.select(DATES.keys[-1])) == {}
+
+    def test_a_candidate_may_be_published_in_parts(self, new_table: NewTable) -> None:
+        table = new_table()
+        staged = table.stage(DATES.frame(DATES.keys, "new"), "parts")
+        for key in DATES.keys[:2]:
+            table.publish(staged, DATES.select(key), payload="the same", since=table.version())
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys[:2], "new"))
+
+    # ── versions ──────────────────────────────────────────────────────────────────────────
+
+    def test_pinned_versions_stay_readable(self, new_table: NewTable) -> None:
+        table, keys = new_table(), DATES.keys
+        pinned = {}
+        for number in range(4):
+            chosen = keys[number:]
+            version = publish(table, DATES.frame(chosen, f"v{number}"), DATES.select(*chosen))
+            pinned[version] = {key: f"v{min(number, i)}" for i, key in enumerate(keys)}
+        assert table.version() == max(pinned)
+        assert sorted(pinned) == list(pinned)
+        for version, tags in pinned.items():
+            assert content(table.scan(version=version)) == expect(DATES, tags)
+            assert content(table.scan(DATES.select(keys[2]), version=version)) == expect(
+                DATES, {keys[2]: tags[keys[2]]}
+            )
+            assert table.rows(version=version) == {key: len(DATES.values[key]) for key in keys}
+
+    def test_what_is_being_read_does_not_change_under_the_reader(self, new_table: NewTable) -> None:
+        table, keys = new_table(), DATES.keys
+        publish(table, DATES.frame(keys, "old"), DATES.select(*keys))
+        reading = table.scan()
+        publish(table, DATES.frame(keys, "new"), DATES.select(*keys))
+        assert content(reading) == expect(DATES, dict.fromkeys(keys, "old"))
+
+    def test_a_version_that_is_not_there_is_refused(self, new_table: NewTable) -> None:
+        table = new_table()
+        version = publish(table, DATES.frame(DATES.keys, "old"), DATES.select(*DATES.keys))
+        with refused(StorageError, str(version + 7), table.uri):
+            table.scan(version=version + 7).collect()
+        with refused(StorageError, str(version + 7), table.uri):
+            table.rows(version=version + 7)
+
+    def test_publications_come_in_order_with_their_payload(self, new_table: NewTable) -> None:
+        table = new_table()
+        payloads = ["", "plain", 'Zürich 飛行機 🛫 "quoted" \\ {"a": [1]}\n\t\u0001', "x" * 200_000]
+        made = [
+            Publication(publish(table, DATES.frame([key], "new"), DATES.select(key), payload=payload), payload)
+            for key, payload in zip(DATES.keys, payloads, strict=False)
+        ]
+        assert list(table.publications(after=None)) == made
+        for index, publication in enumerate(made):
+            assert list(table.publications(after=publication.version)) == made[index + 1 :]
+
+    # ── the fence ─────────────────────────────────────────────────────────────────────────
+
+    def test_a_partition_that_another_published_meanwhile_is_refused(
+        self, new_table: NewTable, case: PartitionCase
+    ) -> None:
+        keys = case.keys
+        for first in ([], keys):
+            table = new_table()
+            since = publish(table, case.frame(first, "base"), case.select(*first)) if first else None
+            mine = table.stage(case.frame(keys[:2], "mine"), "mine")
+            version = publish(table, case.frame(keys[1:2], "theirs"), case.select(keys[1]), since=since)
+            with refused(PartitionConflict, keys[1], table.uri):
+                table.publish(mine, case.select(*keys[:2]), payload="", since=since)
+            assert table.version() == version
+            assert content(table.scan()) == expect(case, dict.fromkeys(first, "base") | {keys[1]: "theirs"})
+
+    def test_other_partitions_are_no_conflict(self, new_table: NewTable, case: PartitionCase) -> None:
+        table, keys = new_table(), case.keys
+        since = table.version()
+        mine = table.stage(case.frame(keys[::2], "mine"), "mine")
+        publish(table, case.frame(keys[1::2], "theirs"), case.select(*keys[1::2]), since=since)
+        table.publish(mine, case.select(*keys[::2]), payload="", since=since)
+        tags = {key: ("mine", "theirs")[i % 2] for i, key in enumerate(keys)}
+        assert content(table.scan()) == expect(case, tags)
+
+    def test_what_was_there_before_is_no_conflict(self, new_table: NewTable) -> None:
+        table, key = new_table(), DATES.keys[0]
+        for tag in ("first", "second"):
+            publish(table, DATES.frame([key], tag), DATES.select(key), since=table.version())
+        assert content(table.scan()) == expect(DATES, {key: "second"})
+
+    def test_an_emptied_partition_is_fenced_too(self, new_table: NewTable) -> None:
+        table, key = new_table(), DATES.keys[0]
+        since = publish(table, DATES.frame([key], "old"), DATES.select(key))
+        publish(table, DATES.frame([], "gone"), DATES.select(key), since=since)
+        with refused(PartitionConflict, key):
+            publish(table, DATES.frame([key], "mine"), DATES.select(key), since=since)
+        assert content(table.scan()) == {}
+
+    def test_threads_that_publish_different_partitions_all_succeed(self, new_table: NewTable) -> None:
+        table = new_table()
+        keys = [str(date(2013, 1, 1) + timedelta(days=n)) for n in range(16)]
+        case = PartitionCase("days", DATES.partitions, {k: [date.fromisoformat(k)] for k in keys}, pl.Date())
+        start = threading.Barrier(8)
+
+        def work(number: int) -> list[int]:
+            start.wait(timeout=60)
+            mine = keys[number::8]
+            return [publish(table, case.frame([key], f"by {number}"), case.select(key), since=None) for key in mine]
+
+        with ThreadPoolExecutor(8) as pool:
+            versions = [version for made in pool.map(work, range(8)) for version in made]
+        assert len(set(versions)) == 16
+        assert content(table.scan()) == expect(case, {key: f"by {i % 8}" for i, key in enumerate(keys)})
+
+    def test_of_threads_that_publish_the_same_new_partition_one_wins(self, new_table: NewTable) -> None:
+        table, key = new_table(), DATES.keys[0]
+        start = threading.Barrier(4)
+
+        def work(number: int) -> str | None:
+            staged = table.stage(DATES.frame([key], f"by {number}"), f"thread-{number}")
+            start.wait(timeout=60)
+            try:
+                table.publish(staged, DATES.select(key), payload=str(number), since=None)
+            except PartitionConflict:
+                return None
+            return f"by {number}"
+
+        with ThreadPoolExecutor(4) as pool:
+            winners = [won for won in pool.map(work, range(4)) if won]
+        assert len(winners) == 1
+        assert content(table.scan()) == expect(DATES, {key: winners[0]})
+
+    # ── tables that are not partitioned ───────────────────────────────────────────────────
+
+    def test_an_unpartitioned_table_is_replaced_as_a_whole(self, new_table: NewTable) -> None:
+        table = new_table(partitioned=False)
+        for rows in ([1, 2, 3], [4], [], [5, 6]):
+            publish(table, pl.LazyFrame({"n": rows}, schema={"n": pl.Int64}), WHOLE)
+            assert table.scan().collect()["n"].sort().to_list() == rows
+            assert sum(table.rows().values()) == len(rows)
+        assert sorted(table.scan(version=0).collect()["n"]) == [1, 2, 3]
+
+    def test_an_unpartitioned_table_may_change_its_columns(self, new_table: NewTable) -> None:
+        table = new_table(partitioned=False)
+        first = publish(table, pl.LazyFrame({"n": [1], "gone": ["x"]}), WHOLE)
+        publish(table, pl.LazyFrame({"n": ["text"], "new": [datetime(2013, 1, 1)]}), WHOLE)
+        assert table.scan().collect().rows() == [("text", datetime(2013, 1, 1))]
+        assert table.scan(version=first).collect().rows() == [(1, "x")]
+
+    def test_an_unpartitioned_table_is_fenced(self, new_table: NewTable) -> None:
+        table = new_table(partitioned=False)
+        publish(table, pl.LazyFrame({"n": [1]}), WHOLE, since=None)
+        with refused(PartitionConflict, table.uri):
+            publish(table, pl.LazyFrame({"n": [2]}), WHOLE, since=None)
+        assert table.scan().collect()["n"].to_list() == [1]
+
+    def test_a_candidate_for_an_unpartitioned_table_can_be_read(self, new_table: NewTable) -> None:
+        table = new_table(partitioned=False)
+        full = table.stage(pl.LazyFrame({"n": [1, 2]}), "full")
+        assert table.staged(full).collect()["n"].sort().to_list() == [1, 2]
+        assert full.rows == {"": 2}
+        empty = table.stage(pl.LazyFrame({"n": []}, schema={"n": pl.Int64}), "empty")
+        assert table.staged(empty).collect().schema == {"n": pl.Int64}
+        assert sum(empty.rows.values()) == 0
+
+    # ── columns and types ─────────────────────────────────────────────────────────────────
+
+    def test_a_new_column_is_null_in_what_was_there(self, new_table: NewTable, kept: pl.Series) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        publish(table, DATES.frame([old], "old"), DATES.select(old))
+        added = DATES.frame([new], "new").with_columns(extra=pl.lit(kept.head(1)).first())
+        version = publish(table, added, DATES.select(new))
+        found = restore(table.scan(), {"extra": kept.dtype}).sort("key").collect()
+        value = kept.to_list()[0]
+        assert found["extra"].to_list() == [None] * len(DATES.values[old]) + [value] * len(DATES.values[new])
+        assert restore(table.scan(DATES.select(old)), {"extra": kept.dtype}).collect().schema["extra"] == kept.dtype
+        assert "extra" not in table.scan(version=version - 1).collect_schema()
+
+    def test_a_column_that_is_left_out_is_null_from_then_on(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        publish(table, DATES.frame([old], "old").with_columns(extra=pl.lit(1)), DATES.select(old))
+        publish(table, DATES.frame([new], "new").select(PARTITION, "tag", "key", "at"), DATES.select(new))
+        found = table.scan().sort("key").collect()
+        assert found["extra"].to_list() == [1] * len(DATES.values[old]) + [None] * len(DATES.values[new])
+        assert content(table.scan()) == expect(DATES, {old: "old", new: "new"})
+
+    def test_another_type_is_refused_and_nothing_changes(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        version = publish(table, DATES.frame([old], "old").with_columns(n=pl.lit(1, dtype=pl.Int64)), DATES.select(old))
+        for other in (pl.lit("1"), pl.lit(1.0), pl.lit(1, dtype=pl.Int32)):
+            with refused(SchemaViolation, "'n'", table.uri):
+                publish(table, DATES.frame([new], "new").with_columns(n=other), DATES.select(new))
+            assert table.version() == version
+            assert content(table.scan()) == expect(DATES, {old: "old"})
+
+    def test_every_type_comes_back(self, new_table: NewTable, kept: pl.Series) -> None:
+        table = new_table(partitioned=False)
+        frame = pl.DataFrame({"n": range(len(kept)), "x": kept})
+        staged = table.stage(frame.lazy(), "types")
+        seen = restore(table.staged(staged), frame.schema).sort("n").collect()
+        pl.testing.assert_frame_equal(seen, frame)
+        table.publish(staged, WHOLE, payload="", since=None)
+        table.discard(staged, published=WHOLE)
+        pl.testing.assert_frame_equal(restore(table.scan(), frame.schema).sort("n").collect(), frame)
+
+    def test_what_no_table_can_hold_is_refused(self, new_table: NewTable, turned_down: pl.Series) -> None:
+        table = new_table(partitioned=False)
+        with refused(SchemaViolation, "'x'", table.uri, "hint"):
+            table.stage(pl.LazyFrame({"n": [1], "x": turned_down}), "refused")
+        assert table.version() is None
+
+    def test_a_frame_that_fails_while_it_is_computed_leaves_nothing(self, new_table: NewTable) -> None:
+        table = new_table()
+
+        def fail(frame: pl.DataFrame) -> pl.DataFrame:
+            raise ValueError("spoiled on purpose")
+
+        frame = DATES.frame(DATES.keys, "new")
+        broken = frame.map_batches(fail, schema=frame.collect_schema())
+        with refused(StepError, "spoiled on purpose"):
+            table.stage(broken, "broken")
+        table.discard("broken")
+        assert table.version() is None
+        assert table.rows() == {}
+
+    # ── leftovers ─────────────────────────────────────────────────────────────────────────
+
+    def test_what_was_published_survives_its_candidate(self, new_table: NewTable) -> None:
+        table, (first, second, *_) = new_table(), DATES.keys
+        staged = table.stage(DATES.frame([first, second], "new"), "candidate")
+        table.publish(staged, DATES.select(first), payload="", since=None)
+        for _ in range(2):
+            table.discard(staged, published=DATES.select(first))
+            assert content(table.scan()) == expect(DATES, {first: "new"})
+
+    def test_a_candidate_that_was_not_published_can_be_discarded(self, new_table: NewTable) -> None:
+        table, key = new_table(), DATES.keys[0]
+        publish(table, DATES.frame([key], "old"), DATES.select(key))
+        for way in ("by itself", "by its attempt"):
+            staged = table.stage(DATES.frame(DATES.keys, "new"), f"candidate-{way.replace(' ', '-')}")
+            for _ in range(2):
+                table.discard(staged if way == "by itself" else staged.attempt)
+            with refused(Exception):
+                table.staged(staged).collect()
+        assert content(table.scan()) == expect(DATES, {key: "old"})
+
+    def test_discarding_what_never_was_is_nothing(self, new_table: NewTable) -> None:
+        table = new_table()
+        table.discard("never")
+        assert table.version() is None
+        publish(table, DATES.frame(DATES.keys, "old"), DATES.select(*DATES.keys))
+        table.discard("never")
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys, "old"))
+
+    # ── quarantine ────────────────────────────────────────────────────────────────────────
+
+    def test_quarantined_rows_come_back_and_no_reader_sees_them(self, new_table: NewTable) -> None:
+        table = new_table()
+        rows = DATES.frame(DATES.keys, "held").collect().with_columns(_reasons=pl.lit(["null", "twice"]))
+        uri = table.quarantine(rows, "quarantined")
+        pl.testing.assert_frame_equal(table.quarantined(uri).collect(), rows)
+        other = table.quarantine(rows.head(1), "another")
+        assert other != uri
+        assert table.quarantined(uri).collect().height == rows.height
+        assert table.version() is None
+        publish(table, DATES.frame(DATES.keys[:1], "old"), DATES.select(DATES.keys[0]))
+        assert content(table.scan()) == expect(DATES, {DATES.keys[0]: "old"})
+
+
+__all__ = ["MemoryTable", "PartitionCase", "TableConformance", "partition_cases"]

@@ -1,0 +1,147 @@
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lakehouse.errors import PartitionError
+from lakehouse.partitions import Daily, Hourly, Monthly, TimePartitions, carry
+from tests.partitions.strategies import TIMES, ZONES
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+moments = st.datetimes(datetime(2010, 2, 1), datetime(2025, 12, 1), timezones=st.just(UTC))
+
+
+@given(st.sampled_from(TIMES), moments)
+@settings(max_examples=200)
+def test_an_instant_lies_between_the_beginnings_of_its_partition_and_the_next(
+    partitions: TimePartitions, moment: datetime
+) -> None:
+    ordinal = partitions.ordinal_at(moment)
+    assert partitions.instant(ordinal) <= moment < partitions.instant(ordinal + 1)
+
+
+@given(st.sampled_from(TIMES), moments)
+@settings(max_examples=200)
+def test_partitions_follow_each_other_without_gap_or_overlap(partitions: TimePartitions, moment: datetime) -> None:
+    ordinal = partitions.ordinal_at(moment)
+    begins, ends = partitions.instant(ordinal), partitions.instant(ordinal + 1)
+    assert partitions.ordinal_at(begins) == ordinal
+    assert partitions.ordinal_at(ends - timedelta(microseconds=1)) == ordinal
+    assert partitions.ordinal_at(begins - timedelta(microseconds=1)) < ordinal
+
+
+@given(st.sampled_from(ZONES), moments)
+@settings(max_examples=100)
+def test_a_row_is_in_the_day_that_its_clock_shows(zone: str, moment: datetime) -> None:
+    daily, monthly = Daily("2010-01-01", timezone=zone), Monthly("2010-01", timezone=zone)
+    local = moment.astimezone(ZoneInfo(zone))
+    assert daily.key(daily.ordinal_at(moment)) == local.date().isoformat()
+    assert monthly.key(monthly.ordinal_at(moment)) == local.strftime("%Y-%m")
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("America/New_York", "2013-03-10", 23),
+        ("America/New_York", "2013-11-03", 25),
+        ("America/New_York", "2013-07-01", 24),
+        ("Europe/Berlin", "2013-03-31", 23),
+        ("Europe/Berlin", "2013-10-27", 25),
+        ("Asia/Kolkata", "2013-03-10", 25),  # begins and ends at half past an hour of UTC: two hours are shared
+        ("Australia/Lord_Howe", "2013-07-01", 25),
+        ("Australia/Lord_Howe", "2013-01-15", 24),
+        ("America/Sao_Paulo", "2018-11-04", 23),
+        ("America/Sao_Paulo", "2018-02-17", 25),
+        ("UTC", "2013-03-10", 24),
+    ],
+)
+def test_days_have_as_many_hours_as_clocks_make_them(zone: str, day: str, hours: int) -> None:
+    daily = Daily("2013-01-01", timezone=zone)
+    hourly = Hourly("2012-12-01T00:00Z", timezone=zone)
+    these = carry(daily.select(day), hourly, NOW)
+    assert len(these) == hours
+    assert len(set(these.keys())) == hours
+    assert hourly.select(these.keys()) == these
+    if these.hull.start == daily.select(day).hull.start:
+        assert [key[:10] for key in these] == [day] * hours
+
+
+@pytest.mark.parametrize(
+    ("zone", "changes", "length"),
+    [
+        ("Australia/Lord_Howe", "2013-10-06", timedelta(hours=23, minutes=30)),
+        ("Australia/Lord_Howe", "2013-04-07", timedelta(hours=24, minutes=30)),
+        ("America/Sao_Paulo", "2018-11-04", timedelta(hours=23)),
+        ("America/Havana", "2013-03-10", timedelta(hours=23)),
+        ("America/Havana", "2013-11-03", timedelta(hours=25)),
+        ("Pacific/Apia", "2011-12-30", timedelta(0)),
+        ("Asia/Kolkata", "2013-10-06", timedelta(hours=24)),
+    ],
+)
+def test_days_are_as_long_as_clocks_make_them(zone: str, changes: str, length: timedelta) -> None:
+    day = Daily("2010-01-01", timezone=zone).range(changes, changes)
+    assert day.end - day.start == length
+
+
+def test_a_day_whose_midnight_is_skipped_begins_when_clocks_skip_it() -> None:
+    daily = Daily("2018-11-01", timezone="America/Sao_Paulo")
+    day = daily.range("2018-11-04", "2018-11-04")
+    assert day.start == datetime(2018, 11, 4, 3, tzinfo=UTC)
+    assert day.start.astimezone(daily.zone).hour == 1
+    assert daily.range("2018-11-03", "2018-11-03").end == day.start
+    assert daily.parse(day.start) == daily.parse("2018-11-04") == daily.parse(date(2018, 11, 4))
+
+
+def test_a_day_whose_midnight_comes_twice_begins_with_the_first() -> None:
+    daily = Daily("2013-01-01", timezone="America/Havana")
+    assert daily.range("2013-11-03", "2013-11-03").start == datetime(2013, 11, 3, 4, tzinfo=UTC)
+
+
+def test_a_day_that_was_skipped_needs_no_hours() -> None:
+    daily = Daily("2011-12-01", timezone="Pacific/Apia")
+    hours = Hourly("2011-12-01T00:00Z", timezone="Pacific/Apia")
+    assert not carry(daily.select("2011-12-30"), hours, NOW)
+    assert len(carry(daily.select("2011-12-29...2011-12-31"), hours, NOW)) == 48
+
+
+def test_hours_that_clocks_show_twice_have_two_keys() -> None:
+    hourly = Hourly("2013-11-03T00:00", timezone="America/New_York")
+    assert hourly.range("2013-11-03T00:00", "2013-11-03T02:00").keys() == [
+        "2013-11-03T00:00-04:00",
+        "2013-11-03T01:00-04:00",
+        "2013-11-03T01:00-05:00",
+        "2013-11-03T02:00-05:00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("zone", "wall", "says"),
+    [
+        ("Europe/Berlin", "2013-10-27T02:00", "say 2013-10-27T02:00+02:00 or 2013-10-27T02:00+01:00"),
+        ("Europe/Berlin", "2013-03-31T02:00", "the hour there is 2013-03-31T03:00+02:00"),
+        ("Australia/Lord_Howe", "2013-04-07T01:45", "say 2013-04-07T01:45+11:00 or 2013-04-07T01:45+10:30"),
+        ("Australia/Lord_Howe", "2013-10-06T02:15", "the hour there is 2013-10-06T02:45+11:00"),
+    ],
+)
+def test_a_wall_time_that_is_not_clear_is_told_how_to_say_it(zone: str, wall: str, says: str) -> None:
+    with pytest.raises(PartitionError) as caught:
+        Hourly("2013-01-01T00:00Z", timezone=zone).parse(wall)
+    assert says in str(caught.value)
+
+
+def test_hours_of_a_zone_with_half_hours_are_shown_at_half_past() -> None:
+    hourly = Hourly("2013-01-01T00:30", timezone="Asia/Kolkata")
+    assert hourly.range("2013-01-01T00:30", "2013-01-01T02:30").keys() == [
+        "2013-01-01T00:30+05:30",
+        "2013-01-01T01:30+05:30",
+        "2013-01-01T02:30+05:30",
+    ]
+    assert hourly.range("2013-01-01T00:30", "2013-01-01T00:30").start == datetime(2012, 12, 31, 19, tzinfo=UTC)
+
+
+def test_a_range_knows_its_time() -> None:
+    month = Monthly("2013-01", timezone="Europe/Berlin").range("2013-03", "2013-03")
+    assert month.start == datetime(2013, 2, 28, 23, tzinfo=UTC)
+    assert month.end == datetime(2013, 3, 31, 22, tzinfo=UTC)

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.tables.proxy import Proxy, proxy_to
+
+
+@pytest.fixture(scope="session")
+def bucket(aws_server: str) -> str:
+    """An empty bucket."""
+    name = f"tables-{uuid4().hex}"
+    urllib.request.urlopen(urllib.request.Request(f"{aws_server}/{name}", method="PUT")).close()
+    return name
+
+
+@pytest.fixture(scope="session")
+def running_proxy(aws_server: str) -> Iterator[Proxy]:
+    """A proxy in front of the bucket's server."""
+    with proxy_to(aws_server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxy(running_proxy: Proxy) -> Iterator[Proxy]:
+    """The proxy, failing nothing yet."""
+    running_proxy.forget()
+    yield running_proxy
+    running_proxy.forget()

@@ -1,0 +1,37 @@
+"""Every kind of table does what the suite asks for."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from lakehouse.io.delta import DeltaLakeTable
+from lakehouse.io.storage import Location
+from lakehouse.testing.tables import MemoryTable, NewTable, TableConformance
+
+
+class TestMemory(TableConformance):
+    @pytest.fixture
+    def new_table(self) -> NewTable:
+        return lambda partitioned=True: MemoryTable(partitioned=partitioned)
+
+
+class TestDisk(TableConformance):
+    @pytest.fixture
+    def new_table(self, tmp_path: Path) -> NewTable:
+        # A home that people really have.
+        home = tmp_path / "Jörg's data = 100% (new) #1?"
+        numbers = itertools.count()
+        return lambda partitioned=True: DeltaLakeTable(Location.of(home / str(next(numbers))), partitioned=partitioned)
+
+
+@pytest.mark.aws
+class TestS3(TableConformance):
+    @pytest.fixture
+    def new_table(self, bucket: str) -> NewTable:
+        return lambda partitioned=True: DeltaLakeTable(
+            Location.of(f"s3://{bucket}/my lake/{uuid4().hex}"), partitioned=partitioned
+        )
