@@ -140,6 +140,11 @@ def conform(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
         faults = [f"{c or 'frame'}: {_fault(str(k), str(v))}" for c, k, v in cases]
     except SchemaError as error:
         faults = [str(error)]
+    except pl.exceptions.ColumnNotFoundError as error:
+        # Where it is to coerce a column that isn't there, pandera itself stumbles over it.
+        there = frame.collect_schema()
+        faults = [f"{c.name} is missing" for c in asset.schema.columns if c.required and c.name not in there]
+        faults = faults or [_line(error)]
     raise SchemaViolation(
         f"{asset.key} returned what {asset.schema.name} doesn't allow: {shorten(faults, width=120)}",
         hint="mend the function, or its return annotation",

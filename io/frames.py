@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,12 +60,21 @@ def give(frame: pl.LazyFrame, annotation: Any) -> Any:
         case "reader":
             return ArrowStream(frame).reader()
         case "duckdb":
-            import duckdb
-
-            # A connection of its own for each frame: steps run in threads, connections don't.
-            return duckdb.connect().from_arrow(ArrowStream(frame).reader())
+            return _connection().from_arrow(ArrowStream(frame))
         case _:
             return frame.collect().to_pandas()
+
+
+_here = threading.local()
+
+
+def _connection() -> Any:
+    """A thread's own DuckDB connection: steps run in threads, and only relations of one connection can be joined."""
+    import duckdb
+
+    if not hasattr(_here, "connection"):
+        _here.connection = duckdb.connect()
+    return _here.connection
 
 
 def take(value: Any, *, where: str) -> pl.LazyFrame:
@@ -83,7 +93,9 @@ def take(value: Any, *, where: str) -> pl.LazyFrame:
         return value.lazy()
     if _is(value, "duckdb", "DuckDBPyRelation"):
         return _lazy(pl.from_arrow(value.to_arrow_table()))
-    if _is(value, "pyarrow", "Table") or _is(value, "pyarrow", "RecordBatchReader"):
+    if _is(value, "pyarrow", "RecordBatchReader"):
+        value = value.read_all()  # polars can't take a reader without batches
+    if _is(value, "pyarrow", "Table"):
         return _lazy(pl.from_arrow(value))
     if _is(value, "pandas", "DataFrame"):
         return _lazy(pl.from_pandas(value))
@@ -122,8 +134,18 @@ class ArrowStream:
         """A new pyarrow RecordBatchReader."""
         import pyarrow as pa
 
-        schema = pl.DataFrame(schema=self.frame.collect_schema()).to_arrow().schema
+        schema = self._schema()
         return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+
+    def __arrow_c_schema__(self) -> object:
+        return self._schema().__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        # Arrow's protocol for what can be read again and again, which a reader can't.
+        return self.reader().__arrow_c_stream__(requested_schema)
+
+    def _schema(self) -> Any:
+        return pl.DataFrame(schema=self.frame.collect_schema()).to_arrow().schema
 
     def _batches(self, schema: Any) -> Iterator[Any]:
         try:

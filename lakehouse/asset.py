@@ -335,7 +335,7 @@ class Asset:
         # The decorator has put the asset where the function's name points, so the function can't
         # be pickled by reference, but the asset can. One that isn't found there goes by its parts.
         module = inspect.getmodule(self.function)
-        if module is not None and getattr(module, self.function.__qualname__, None) is self:
+        if module is not None and getattr(module, getattr(self.function, "__qualname__", ""), None) is self:
             return _by_name, (module.__name__, self.function.__qualname__)
         return super().__reduce_ex__(protocol)
 

@@ -24,14 +24,16 @@ class Order:
         asset: the asset
         partitions: which partitions of it
         context: of its step
-        load: reads an input by its parameter: pinned, and cut to what these partitions need
-        made: which inputs, by parameter, are made by the same call: they are not to be loaded
+        needs: for each input, by its parameter, the partitions that these are made from
+        load: reads some partitions of an input by its parameter, at the version that is pinned
+        made: which inputs are made by the same call: they are not to be loaded
     """
 
     asset: Asset
     partitions: PartitionSet
     context: Context
-    load: Callable[[str], pl.LazyFrame] = field(repr=False)
+    needs: Mapping[str, PartitionSet]
+    load: Callable[[str, PartitionSet], pl.LazyFrame] = field(repr=False)
     made: frozenset[str] = frozenset()
 
 

@@ -193,7 +193,7 @@ def run_unit(
         for one in attempts:
             one.made = dict(results)
             try:
-                result = one.do(made.get(one.asset.key) or Made(None, error=fault))
+                result = one.do(made.get(one.asset.key) or Made(None, error=fault), _union(one.step, orders))
             except Exception as error:
                 result = StepResult.of_failure(one.step, error)
             results[one.step.id] = result
@@ -201,6 +201,13 @@ def run_unit(
     finally:
         maker.release(orders)
     return done
+
+
+def _union(step: Step, orders: Sequence[Order]) -> PartitionSet:
+    """All partitions, as a step counts them, that a call to a maker is about."""
+    domain = step.partitions.partitions.domain
+    alike = [o.partitions for o in orders if o.partitions.partitions.domain == domain]
+    return PartitionSet(step.asset.partitions, tuple(span for these in alike for span in these.spans))
 
 
 def _make(maker: Maker, orders: Sequence[Order]) -> tuple[Mapping[str, Made], str | None]:
@@ -250,16 +257,20 @@ class _Attempt:
             return None
         self.since = self.table.version()
         inputs = {i.parameter: i for i in self.step.inputs}
-
-        def read(parameter: str) -> pl.LazyFrame:
-            given = inputs[parameter]
-            return self._load(given, self.step.mapping(given).upstream(todo) & given.partitions)
-
+        needs = {p: self.step.mapping(i).upstream(todo) & i.partitions for p, i in inputs.items()}
         # An input that the same call makes only in part is still to be loaded for the rest.
         own = [i.parameter for i in self.step.inputs if i.steps and set(i.steps) <= set(together)]
-        return Order(self.asset, todo, self._context(todo), read, frozenset(own))
+        return Order(
+            self.asset,
+            todo,
+            self._context(todo),
+            needs,
+            lambda parameter, partitions: self._load(inputs[parameter], partitions),
+            frozenset(own),
+        )
 
-    def do(self, made: Made | None = None) -> StepResult:
+    def do(self, made: Made | None = None, about: PartitionSet | None = None) -> StepResult:
+        """Do the step; with what a maker made of it, if one did, and all the partitions that its call was about."""
         skipped, why = self.blocked()
         todo = self.step.partitions - skipped
         facts = [self._fact(Status.SKIPPED, skipped, reason=why)] if skipped else []
@@ -270,7 +281,7 @@ class _Attempt:
         publishing = False
         try:
             since = self.table.version() if self.since == "unknown" else self.since
-            frame = self._compute(todo) if made is None else self._take(made, todo, skipped)
+            frame = self._compute(todo) if made is None else self._take(made, todo, (about or todo) - todo)
             staged = self._stage(frame, todo)
             audit = self._audit(staged, todo, made.checks if made else ())
             facts += self._outcome(audit, staged, todo)
@@ -368,8 +379,8 @@ class _Attempt:
     def _load(self, given: Input, partitions: PartitionSet) -> pl.LazyFrame:
         return load(self.home.table(given.asset), given.asset, partitions, version=self.versions[given.parameter])
 
-    def _take(self, made: Made, todo: PartitionSet, skipped: PartitionSet) -> pl.LazyFrame:
-        """What a maker made, without the partitions that turned out to be blocked while it was at work."""
+    def _take(self, made: Made, todo: PartitionSet, beside: PartitionSet) -> pl.LazyFrame:
+        """What a maker made, without partitions that it made for others or that were blocked while it was at work."""
         import polars as pl
 
         from lakehouse.checks.gate import conform
@@ -380,9 +391,9 @@ class _Attempt:
         with _blaming(self.asset, todo):
             frame, schema = made.frame, made.frame.collect_schema()
             column = self.asset.partitions.column
-            if skipped and column is not None and column in schema:
+            if beside and column is not None and column in schema:
                 key = token(self.asset.partitions, schema[column], where=self.asset.key)
-                frame = frame.filter(~within(skipped, key) | pl.col(column).is_null())
+                frame = frame.filter(~within(beside, key) | pl.col(column).is_null())
             return conform(self.asset, frame)
 
     # ── stage and audit ───────────────────────────────────────────────────────────────────

@@ -43,9 +43,7 @@ def _app() -> App:
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
-            app.command(
-                command, group=group, usage=_usage(command), help=about, help_epilogue=f"Examples\n{examples}"
-            )
+            app.command(command, group=group, usage=_usage(command), help=about, help_epilogue=f"Examples\n{examples}")
     return app
 
 

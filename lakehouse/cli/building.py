@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, assert_never, final
+from typing import TYPE_CHECKING, Literal, NoReturn, assert_never, final
 
 from lakehouse.asset import Layer
 from lakehouse.cli.failures import ExitCode, complain
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from lakehouse.lake import EngineName, Lakehouse
 
 _RANGES = 6
+_FAREWELL = 2.0
+"""Seconds for a temporary server to be told to stop: the first thing that happens at an exit."""
 
 
 @final
@@ -92,16 +95,18 @@ def build(lake: Lakehouse, request: Request) -> ExitCode:
     """Do what was asked for, and tell of it: progress and failures on standard error, results on standard output."""
     out, err = Page(sys.stdout), Page(sys.stderr)
     shown = progress(err)
-    try:
-        with _interruptible(shown), shown:
-            run = request.run(lake, _Engine(request.engine or lake.settings.engine, lake.settings.workers, shown), shown)
-    except KeyboardInterrupt:
-        complain(
-            err,
-            f"interrupted; {count(shown.published, 'partition')} that were published stay, nothing is half done",
-            word="",
-        )
+
+    def interrupted() -> None:
+        kept = f"published so far, and kept: {count(shown.published, 'partition')}"
+        complain(err, f"interrupted; {kept}; nothing is half done", word="")
         err.print(mending([("this goes on with the rest", replace(request, verb="refresh").command())]))
+
+    engine = _Engine(request.engine or lake.settings.engine, lake.settings.workers, shown)
+    try:
+        with _Interrupts(shown, interrupted), shown:
+            run = request.run(lake, engine, shown)
+    except KeyboardInterrupt:
+        interrupted()
         return ExitCode.INTERRUPTED
     if not run.plan:
         out.print(up_to_date(run.plan))
@@ -189,20 +194,45 @@ class _Engine:
                 assert_never(self.name)
 
 
-@contextmanager
-def _interruptible(shown: Progress) -> Iterator[None]:
-    """Ctrl-C stops the run after the steps that are under way; a second one doesn't wait for them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+@final
+class _Interrupts:
+    """Ctrl-C stops a run after the steps that are under way; a second one doesn't wait for them.
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        shown.stopping()
+    Parameters:
+        shown: is told that the run stops
+        last_words: what is said before the process ends at once
+    """
+
+    def __init__(self, shown: Progress, last_words: Callable[[], None]) -> None:
+        self.shown = shown
+        self.last_words = last_words
+        self.number = 0
+        self._ours = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> None:
+        if self._ours:
+            self._before = signal.signal(signal.SIGINT, self._stop)
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.number += 1
+        if self.number > 1:
+            self._leave()
+        # It may have interrupted a write to the very stream that this writes to.
+        with contextlib.suppress(RuntimeError):
+            self.shown.stopping()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def _leave(self) -> NoReturn:
+        """End the process without waiting for its threads, but not without stopping a server that it started."""
+        try:
+            self.shown.__exit__(None, None, None)
+            self.last_words()
+            farewell = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+            farewell.start()
+            farewell.join(_FAREWELL)
+        finally:
+            os._exit(ExitCode.INTERRUPTED)

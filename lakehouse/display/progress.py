@@ -64,7 +64,7 @@ class PlainProgress(Progress):
         self.published = 0
         self.total = 0
         self.ended = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def planned(self, plan: Plan) -> None:
         self.total = len(plan)
@@ -128,7 +128,7 @@ class LiveProgress(Progress):
         self.awaited: str | None = "looking at what is there"
         self.began = time.monotonic()
         self.spinner = Spinner("dots")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._live = Live(self, console=self.console, refresh_per_second=8, transient=True)
 
     def planned(self, plan: Plan) -> None:
@@ -190,7 +190,8 @@ class LiveProgress(Progress):
             yield table
         if hidden:
             yield Text(f"and {count(hidden, 'more asset')}", QUIET)
-        self.spinner.update(text=Text(f"{what}  {f'{passed:.0f} s' if passed < 60 else seconds(passed)}", "" if self.awaited else QUIET))
+        clock = f"{passed:.0f} s" if passed < 60 else seconds(passed)
+        self.spinner.update(text=Text(f"{what}  {clock}", "" if self.awaited else QUIET))
         yield self.spinner
 
 

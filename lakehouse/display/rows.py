@@ -57,7 +57,10 @@ def csv(page: Page, frame: pl.LazyFrame) -> None:
     import polars as pl
 
     plain = frame.with_columns(_flat(name, dtype) for name, dtype in frame.collect_schema().items())
-    page.write(pl.DataFrame(schema=plain.collect_schema()).write_csv())
+    schema = plain.collect_schema()
+    if not schema:
+        return
+    page.write(pl.DataFrame(schema=schema).write_csv())
     for batch in plain.collect_batches(maintain_order=True):
         page.write(batch.write_csv(include_header=False))
         if page.broken:

@@ -151,6 +151,6 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
 def _where(asset: Asset, partitions: PartitionSet) -> str:
     if not asset.partitioned:
         return asset.key
-    return f"{asset.key} {extent(partitions)}" + (f" ({count(len(partitions), 'partition')})" if len(partitions) > 1 else "")
-
-
+    return f"{asset.key} {extent(partitions)}" + (
+        f" ({count(len(partitions), 'partition')})" if len(partitions) > 1 else ""
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -193,7 +193,7 @@ def place(uri: str) -> str:
 def places(uris: Sequence[str]) -> str:
     """Where several tables lie: the folder that they share, or each of their folders."""
     folders = [uri.split("/")[:-1] for uri in uris]
-    common = os.path.commonprefix(folders)
+    common = [names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False))]
     found = ["/".join(common)] if len(common) > 3 else sorted({"/".join(folder) for folder in folders})
     return ", ".join(place(folder) for folder in found)
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -246,11 +250,7 @@ def _connected(watcher: Watcher) -> Iterator[None]:
         changes[PREFECT_SERVER_ANALYTICS_ENABLED] = False
     with temporary_settings(changes):
         watcher.waiting(f"Prefect at {url}" if url else "a temporary Prefect server to start (10 to 20 seconds)")
-        try:
-            with get_client(sync_client=True) as client:
-                fault = client.api_healthcheck()
-        except Exception as error:
-            fault = error
+        fault = _health()
         if fault is not None:
             raise EngineError(
                 f"Prefect at {url} doesn't answer: {fault}"
@@ -259,3 +259,24 @@ def _connected(watcher: Watcher) -> Iterator[None]:
                 hint="start it (prefect server start), correct PREFECT_API_URL, or run without it: engine inline",
             ) from fault
         yield
+
+
+def _health() -> Exception | None:
+    """Ask the API how it is; a temporary one is started by that.
+
+    In a thread that is deaf to Ctrl-C, which the server inherits: a terminal sends it to all that runs there, and a
+    server that ends before the run does leaves the run to ask in vain, for minutes.
+    """
+    found: Future[Exception | None] = Future()
+
+    def ask() -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with get_client(sync_client=True) as client:
+                found.set_result(client.api_healthcheck())
+        except Exception as error:
+            found.set_result(error)
+
+    threading.Thread(target=copy_context().run, args=(ask,), name="lakehouse-prefect", daemon=True).start()
+    return found.result()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Any, final
+from typing import Any, ClassVar, final
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -320,9 +320,9 @@ _attempts = itertools.count(1)
 
 
 def selections(case: PartitionCase) -> dict[str, list[str]]:
-    """What to publish beside neighbours: one key, a range, keys with gaps, and all."""
+    """What to publish beside neighbours: one key, a range, keys with gaps, all."""
     keys = case.keys
-    asked = {"one": keys[1:2], "range": keys[1:3], "first": keys[:1], "gaps": keys[::2], "all": keys}
+    asked = {"one": keys[1:2], "range": keys[:2], "gaps": keys[::2], "all": keys}
     return {name: chosen for name, chosen in asked.items() if chosen}
 
 
@@ -436,10 +436,17 @@ class TableConformance:
                     )
     """
 
+    brief: ClassVar[bool] = False
+    """For slow stores: try all types of partition column at what matters most, and a few of them at the rest."""
+
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run a test for each type that it asks for."""
-        cases = {"case": {case.name: case for case in partition_cases()}, "kept": KEPT, "turned_down": REFUSED}
-        for name, values in cases.items():
+        cases = {case.name: case for case in partition_cases()}
+        kept: Mapping[str, Any] = KEPT
+        if self.brief and metafunc.function.__name__ != "test_publishing_replaces_exactly_the_partitions_asked_for":
+            cases = {name: cases[name] for name in ("integers", "odd strings", "hours when clocks go back")}
+            kept = {name: KEPT[name] for name in ("UInt32", "naive timestamps", "structs")}
+        for name, values in (("case", cases), ("kept", kept), ("turned_down", REFUSED)):
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, list(values.values()), ids=list(values))
 

@@ -30,6 +30,8 @@ class TestDisk(TableConformance):
 
 @pytest.mark.aws
 class TestS3(TableConformance):
+    brief = True
+
     @pytest.fixture
     def new_table(self, bucket: str) -> NewTable:
         return lambda partitioned=True: DeltaLakeTable(

@@ -1,3 +1,5 @@
+{#- Failures keep the whole row, or at least its day: see whole_rows.sql. -#}
+
 {#- No two rows have the same values in all of the columns. -#}
 {% test unique_together(model, columns) %}
 select *
@@ -26,7 +28,7 @@ group by {{ column_name }}
 having count(*) not between {{ min }} and {{ max }}
 {% endtest %}
 
-{#- The totals of a column are, value by value of another, the rows of a relation. -#}
+{#- Day by day (`by`) of those to build, the column adds up to the rows of another relation. -#}
 {% test adds_up(model, column_name, by, to) %}
 with ours as (
     select {{ by }}, sum({{ column_name }}) as total from {{ model }} where {{ built(by) }} group by {{ by }}

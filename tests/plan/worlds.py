@@ -1,0 +1,75 @@
+"""Assets, and what lineage says of them, in memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from lakehouse import Asset, AssetGraph, Daily, Layer, bronze, gold, silver
+from lakehouse.lineage import AssetState, Status
+from lakehouse.partitions import Partitions, PartitionSet
+from lakehouse.plan import Plan, make_plan
+from lakehouse.testing.lineage import sample_fact
+
+NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
+DAILY = Daily("2013-01-01", column="date")
+
+_MAKE = {Layer.BRONZE: bronze, Layer.SILVER: silver, Layer.GOLD: gold}
+
+
+def asset(key: str, *inputs: str, partitions: Partitions | None = None) -> Asset:
+    """An asset whose parameters are its inputs' names."""
+    layer, _, name = key.partition(".")
+    namespace: dict[str, Any] = {"__name__": "somewhere"}
+    exec(f"def {name}({', '.join(inputs)}): ...", namespace)
+    return _MAKE[Layer(layer)](partitions=partitions)(namespace[name])
+
+
+def facts_of(made: Asset, present: PartitionSet, version: int | None = 3) -> AssetState:
+    """The state of an asset whose partitions were published in one version."""
+    fact = sample_fact(1, asset=made.key, partitions=present.to_pairs(), version=version)
+    return AssetState.fold(made.partitions, [fact] if present else [])
+
+
+class World:
+    """A graph, and which partitions of it are there.
+
+    Parameters:
+        assets: the assets
+        present: what is published of them, by key: a selection of partitions, or a set
+        versions: the table version of each; 3 by default
+    """
+
+    def __init__(
+        self,
+        assets: Sequence[Asset],
+        present: Mapping[str, Any] | None = None,
+        versions: Mapping[str, int] | None = None,
+    ) -> None:
+        self.graph = AssetGraph(assets)
+        self.states: dict[str, AssetState] = {}
+        for one in self.graph:
+            given = (present or {}).get(one.key, [])
+            there = given if isinstance(given, PartitionSet) else one.partitions.select(given)
+            self.states[one.key] = facts_of(one, there, (versions or {}).get(one.key, 3))
+
+    def state(self, one: Asset) -> AssetState:
+        return self.states[one.key]
+
+    def plan(self, *targets: str, now: datetime = NOW, **options: Any) -> Plan:
+        chosen = [one for one in self.graph if one.key in targets]
+        assert len(chosen) == len(targets)
+        return make_plan(self.graph, chosen, self.state, now=now, **options)
+
+
+def shown(plan: Plan) -> dict[str, str]:
+    """What a plan builds of each asset."""
+    return {one.key: str(plan.partitions(one)) for one in plan.assets}
+
+
+def failed_fact(made: Asset, partitions: str, status: Status = Status.FAILED) -> AssetState:
+    """The state of an asset of which some partitions were tried in vain."""
+    pairs = made.partitions.select(partitions).to_pairs()
+    return AssetState.fold(made.partitions, [sample_fact(1, asset=made.key, partitions=pairs, status=status)])
+
+
+States = Callable[[Asset], AssetState]
