@@ -9,7 +9,7 @@ from typing import Any, final
 
 import polars as pl
 
-from lakehouse.asset import Asset
+from lakehouse.asset import Asset, Schema
 from lakehouse.checks.library import AnyCheck, Check, FrameCheck
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
@@ -129,8 +129,10 @@ def conform(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
     Raises:
         SchemaViolation: a column that is promised is missing, or has another type
     """
-    if asset.schema is None or asset.schema.model is None:
+    if asset.schema is None:
         return frame
+    if asset.schema.model is None:
+        return _conform_columns(asset.key, asset.schema, frame)
     from pandera.errors import SchemaError, SchemaErrors
 
     try:
@@ -149,6 +151,20 @@ def conform(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
         f"{asset.key} returned what {asset.schema.name} doesn't allow: {shorten(faults, width=120)}",
         hint="mend the function, or its return annotation",
     )
+
+
+def _conform_columns(key: str, schema: Schema, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """The same for a schema that is no pandera model, such as the contract of a dbt model."""
+    there = frame.collect_schema()
+    faults = [f"{c.name}: is missing" for c in schema.columns if c.required and c.name not in there]
+    faults += [
+        f"{c.name}: has type {there[c.name]}, promised is {c.dtype}"
+        for c in schema.columns
+        if c.name in there and c.dtype is not None and there[c.name] != c.dtype
+    ]
+    if faults:
+        raise SchemaViolation(f"{key} returned what {schema.name} doesn't allow: {shorten(faults, width=120)}")
+    return frame
 
 
 def _fault(check: str, found: str) -> str:

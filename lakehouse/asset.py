@@ -12,6 +12,7 @@ import inspect
 import textwrap
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -419,6 +420,18 @@ def _read_annotation(asset: Asset, name: str, hint: Any) -> tuple[Any, Schema | 
     if arguments and hasattr(arguments[0], "to_schema"):
         schema = Schema.of(arguments[0])
     return typing.get_origin(hint) or hint, schema, source
+
+
+class AssetSource(ABC):
+    """Something that a module may hold besides assets, and that has assets of its own, such as a dbt project.
+
+    They count as the module's own, but are asked for only when a lakehouse is built or a name is looked up.
+    """
+
+    @property
+    @abstractmethod
+    def assets(self) -> tuple[Asset, ...]:
+        """The assets."""
 
 
 class Decorator(typing.Protocol):

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
-from lakehouse.asset import Asset, Column, From, Layer, Parameter, Schema, Signature
+from lakehouse.asset import Asset, AssetSource, Column, From, Layer, Parameter, Schema, Signature
 from lakehouse.errors import DefinitionError, SettingsError, StepError, nearest, shorten
 from lakehouse.maker import Made, Order
 from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, TimePartitions, Unpartitioned
@@ -39,8 +39,8 @@ _READS = {".sql", ".yml", ".yaml", ".csv", ".md", ".py"}
 
 
 @final
-@dataclass(frozen=True)
-class DbtProject:
+@dataclass(frozen=True, eq=False)
+class DbtProject(AssetSource):
     """A dbt project, by its folder. Nothing is read before its assets are asked for.
 
     Parameters:
@@ -69,7 +69,7 @@ class DbtProject:
         """What people call what runs its models."""
         return "dbt"
 
-    @cached_property
+    @property
     def assets(self) -> tuple[Asset, ...]:
         """One Gold asset for each model and seed.
 
@@ -77,6 +77,10 @@ class DbtProject:
             SettingsError: dbt is not installed, or there is no project in the folder
             DefinitionError: dbt can't parse it, or it has what can't be an asset
         """
+        return self._assets
+
+    @cached_property
+    def _assets(self) -> tuple[Asset, ...]:
         return _Reader(self, self._manifest()).assets()
 
     # ── the manifest ──────────────────────────────────────────────────────────────────────
@@ -572,7 +576,7 @@ def _close() -> None:
     """Have dbt let go of the scratch database, so that we can open it."""
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-    DuckDBConnectionManager.close_all_connections()
+    DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
 
 
 def _range(orders: Sequence[Order]) -> dict[str, str | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, final
 
-from lakehouse.asset import Asset, Parameter
+from lakehouse.asset import Asset, AssetSource, Parameter
 from lakehouse.errors import (
     AmbiguousInput,
     ContractViolation,
@@ -168,8 +168,7 @@ def _place(asset: Asset) -> str:
 def _resolve(asset: Asset, parameter: Parameter, given: list[Asset]) -> Asset:
     """Which asset a parameter means: what its annotation says, or what its name means in the function's module."""
     module: dict[str, Any] = getattr(asset.function, "__globals__", {})
-    held = {id(v): v for v in [*module.values(), *given] if isinstance(v, Asset)}
-    known = list(held.values())
+    known = list(dict.fromkeys([*assets_among(module.values()), *given]))
     if parameter.source is not None:
         if isinstance(parameter.source.asset, Asset):
             return parameter.source.asset
@@ -194,6 +193,13 @@ def _resolve(asset: Asset, parameter: Parameter, given: list[Asset]) -> Asset:
         hint=nearest(wanted, [a.key if "." in wanted else a.name for a in known if a is not asset])
         or f"import the asset there, or write {parameter.name}: Annotated[..., From(asset)]",
     )
+
+
+def assets_among(values: Iterable[Any]) -> list[Asset]:
+    """The assets among what a module holds, and those of the asset sources among it."""
+    listed = list(values)
+    own = [v for v in listed if isinstance(v, Asset)]
+    return list(dict.fromkeys([*own, *(a for v in listed if isinstance(v, AssetSource) for a in v.assets)]))
 
 
 def _order(edges: Mapping[str, tuple[Edge, ...]]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
 
 from lakehouse.asset import Asset, Layer
 from lakehouse.errors import LakehouseError, PartitionError, SettingsError, shorten
-from lakehouse.graph import AssetGraph
+from lakehouse.graph import AssetGraph, assets_among
 from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
 from lakehouse.lineage.open import open_lineage
 from lakehouse.partitions import PartitionSet
@@ -430,7 +430,7 @@ def assets_in(module: ModuleType | str) -> list[Asset]:
     """
     if isinstance(module, str):
         module = _import(module)
-    found = [value for value in vars(module).values() if isinstance(value, Asset)]
+    found = assets_among(vars(module).values())
     if not found:
         raise SettingsError(
             f"the module {module.__name__} holds no asset", hint="declare one with @bronze, @silver or @gold"
@@ -477,6 +477,10 @@ def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
     assets = [target for target in listed if isinstance(target, Asset)]
     if not assets or len(assets) < len(listed):
         assets += assets_in(settings.module)
+    if settings.dbt is not None:
+        from lakehouse.dbt import dbt_assets
+
+        assets += [a for a in dbt_assets(settings.dbt) if a.key not in {known.key for known in assets}]
     return Lakehouse(assets, settings=settings)
 
 

@@ -56,7 +56,10 @@ class Made:
 class Maker(Protocol):
     """Computes several assets in one go."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
 
     def make(self, orders: Sequence[Order]) -> Mapping[str, Made]:
         """Fill orders, producers before consumers; returns what came of each, by the asset's key.

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
 
     Parameters:
         module: the Python module that holds the assets
+        dbt: folder of a dbt project whose models are Gold assets too
         storage: the root of all tables: a path, ``file://`` or ``s3://``
         bronze: another root for Bronze; silver: for Silver; gold: for Gold
         storage_options: more for the storage libraries, by object_store's names
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
 
     module: str = "lakehouse.assets"
+    dbt: str | None = None
     storage: str = str(HOME / "data")
     bronze: str | None = None
     silver: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TextIO, final
 
 from rich.console import Console, RenderableType
@@ -63,7 +64,7 @@ class Page:
 
     def json(self, value: Any) -> None:
         """Write a value for programs."""
-        self.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+        self.write(json.dumps(value, indent=2, ensure_ascii=False, default=_text) + "\n")
 
     def write(self, text: str) -> None:
         """Write text as it is."""
@@ -82,6 +83,10 @@ class Page:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
         os.close(nowhere)
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def columns(*headers: str, numbers: Sequence[str] = (), wrapped: Sequence[str] = ()) -> Table:

@@ -177,7 +177,7 @@ def test_an_api_that_does_not_answer_is_one_clear_error_and_nothing_is_done(lake
 def test_another_task_runner_can_be_given(lake: Lakehouse) -> None:  # noqa: F811
     from prefect.task_runners import ThreadPoolTaskRunner
 
-    made = []
+    made: list[Any] = []
 
     def runner() -> Any:
         made.append(ThreadPoolTaskRunner(max_workers=1))
