@@ -461,6 +461,7 @@ class TimePartitions(Partitions):
     start: str
     end: str | None = None
     timezone: str = "UTC"
+    _last: str | None = field(default=None, init=False, repr=False, compare=False)
 
     def __init__(
         self,
@@ -476,6 +477,7 @@ class TimePartitions(Partitions):
         # A fault in one of them is told with both, as they were given.
         set_(self, "start", str(start))
         set_(self, "end", None if end is None else str(end))
+        set_(self, "_last", self.end)
         try:
             ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
@@ -492,6 +494,7 @@ class TimePartitions(Partitions):
                 f"{self.kind} partitions from {self.start} to {self.end} hold nothing",
                 hint="end is the first partition that is not there",
             )
+        set_(self, "_last", None if self._high is None else self.key(self._high - 1))
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -541,7 +544,7 @@ class TimePartitions(Partitions):
 
     def __str__(self) -> str:
         zone = "" if self.timezone == "UTC" else f" {self.timezone}"
-        return f"{self.kind} {self.start}{RANGE_MARK}{self.end or ''}{zone}"
+        return f"{self.kind} {self.start}{RANGE_MARK}{self._last or ''}{zone}"
 
 
 def _utc(local: datetime, zone: ZoneInfo) -> datetime:

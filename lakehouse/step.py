@@ -17,6 +17,7 @@ from lakehouse.errors import (
     LineageError,
     RowsOutsidePartitions,
     StepError,
+    StorageError,
     WrongFrame,
     shorten,
 )
@@ -629,10 +630,16 @@ def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below:
         below: look at older versions only
 
     Raises:
-        StorageError: the table can't be reached; LineageError: lineage can't
+        StorageError: the table can't be reached, or is older than what lineage knows; LineageError: lineage can't
     """
     known = lineage.latest_version(asset)
     newest = table.version() if below is None else below - 1
+    if known is not None and below is None and (newest is None or newest < known):
+        there = "there is no table" if newest is None else f"the table is only at version {newest}"
+        raise StorageError(
+            f"lineage knows version {known} of {asset}, but {there} at {table.uri}",
+            hint="see that storage and lineage belong together (LAKEHOUSE_STORAGE, LAKEHOUSE_LINEAGE)",
+        )
     if newest is None or (known is not None and newest <= known):
         return []
     facts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import signal
 import threading
@@ -10,6 +11,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, final
 
 from prefect import allow_failure, flow
@@ -73,7 +76,7 @@ class PrefectEngine:
             assert context is not None
             assert context.flow_run is not None
             info = replace(run, flow_run=str(context.flow_run.id))
-            results.update(_walk(plan, home, info, watcher))
+            results.update(_walk(plan, home, info, watcher, self.workers))
             _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 
@@ -84,19 +87,47 @@ class PrefectEngine:
         return list(results.values())
 
 
-def _walk(plan: Plan, home: Home, info: RunInfo, watcher: Watcher) -> dict[str, StepResult]:
-    """Submit every unit, in an order in which its inputs come first, and wait for all of them."""
+def _walk(plan: Plan, home: Home, info: RunInfo, watcher: Watcher, workers: int) -> dict[str, StepResult]:
+    """Submit each unit as soon as what it needs is there, the first chunk's before the next one's, and wait for all.
+
+    A unit that waited for its inputs in the task runner would hold a worker while it waits; and with all of Bronze
+    ahead of all of Silver, a run that is interrupted would leave nothing for a reader.
+    """
     units = {unit.id: unit for unit in plan.units}
+    place = {unit.id: (unit.steps[0].chunk, i) for i, unit in enumerate(plan.units)}
+    waits = {unit.id: set(unit.after) for unit in plan.units}
+    feeds: dict[str, list[str]] = {unit.id: [] for unit in plan.units}
+    for unit in plan.units:
+        for source in unit.after:
+            feeds[source].append(unit.id)
+    ready = [(place[i], i) for i, sources in waits.items() if not sources]
+    heapq.heapify(ready)
+    ended: SimpleQueue[str] = SimpleQueue()
     tasks: dict[str, MaterializingTask[..., Any]] = {}
     futures: dict[str, PrefectFuture[Any]] = {}
-    for unit in plan.units:
-        name = _task_name(unit)
-        if name not in tasks:
-            tasks[name] = _task(unit, home, info, watcher, units)
-        task = tasks[name].with_options(task_run_name=unit.id)
-        futures[unit.id] = task.submit(quote(unit), [allow_failure(futures[i]) for i in unit.after])
-    ended = [r for unit in plan.units for r in _ended(unit, futures[unit.id].result(raise_on_failure=False))]
-    return {result.step: result for result in ended}
+    busy = 0
+    while ready or busy:
+        while ready and busy < workers:
+            unit = units[heapq.heappop(ready)[1]]
+            name = _task_name(unit)
+            if name not in tasks:
+                tasks[name] = _task(unit, home, info, watcher, units)
+            task = tasks[name].with_options(task_run_name=unit.id)
+            futures[unit.id] = task.submit(quote(unit), [allow_failure(futures[i]) for i in unit.after])
+            futures[unit.id].add_done_callback(partial(_tell, ended, unit.id))
+            busy += 1
+        done = ended.get()
+        busy -= 1
+        for consumer in feeds[done]:
+            waits[consumer].discard(done)
+            if not waits[consumer]:
+                heapq.heappush(ready, (place[consumer], consumer))
+    results = [r for unit in plan.units for r in _ended(unit, futures[unit.id].result(raise_on_failure=False))]
+    return {result.step: result for result in results}
+
+
+def _tell(ended: SimpleQueue[str], unit: str, _: Any) -> None:
+    ended.put(unit)
 
 
 def _task_name(unit: Unit) -> str:

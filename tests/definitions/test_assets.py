@@ -116,8 +116,15 @@ class Thing:
 
 @pytest.mark.parametrize(
     "given",
-    [lambda: None, "raw", Daily("2013-01-01", column="d"), functools.partial(raw), eventually, Thing, 5],
-    ids=str,
+    [
+        pytest.param(lambda: None, id="a lambda"),
+        pytest.param("raw", id="a name"),
+        pytest.param(Daily("2013-01-01", column="d"), id="partitions"),
+        pytest.param(functools.partial(raw), id="a partial"),
+        pytest.param(eventually, id="a coroutine"),
+        pytest.param(Thing, id="a class"),
+        pytest.param(5, id="a number"),
+    ],
 )
 def test_only_a_named_ordinary_function_becomes_an_asset(given: Any) -> None:
     with pytest.raises(DefinitionError, match="named, ordinary function"):

@@ -231,3 +231,13 @@ def test_a_run_shows_what_it_published_even_after_others_did(lake: Lakehouse, sp
     spoil(add=100)
     lake.materialize("+silver.clean", WEEK, engine="inline")
     assert first.frame(clean).collect()["value"].max() == ROWS - 1
+
+
+# ── storage and lineage that don't belong together ────────────────────────────────────────
+
+
+def test_a_table_that_is_gone_is_one_clear_error_and_not_up_to_date(lake: Lakehouse, tmp_path: Path) -> None:
+    lake.materialize(events, WEEK, engine="inline")
+    elsewhere = Lakehouse([events], storage=tmp_path / "elsewhere", lineage=lake.lineage)
+    with pytest.raises(StorageError, match=r"lineage knows version 0 of bronze\.events, but there is no table"):
+        elsewhere.refresh(events, WEEK, engine="inline")

@@ -127,8 +127,13 @@ def test_one_hiccup_while_the_table_is_opened_is_not_even_noticed(table: DeltaLa
 @pytest.mark.parametrize("there", [True, False], ids=["again", "for the first time"])
 @pytest.mark.parametrize(
     ("fault", "times"),
-    [("503", None), ("503", 2), ("reset", 2), ("lose the answer", 1), ("lose the answer", None)],
-    ids=["down from then on", "unavailable", "reset", "one answer lost", "all answers lost"],
+    [
+        pytest.param("503", None, id="down from then on"),
+        pytest.param("lose the answer", 1, id="one answer lost"),
+        pytest.param("503", 2, id="unavailable", marks=pytest.mark.slow),
+        pytest.param("reset", 2, id="reset", marks=pytest.mark.slow),
+        pytest.param("lose the answer", None, id="all answers lost", marks=pytest.mark.slow),
+    ],
 )
 def test_whichever_request_of_a_publication_fails_it_is_made_wholly_or_not_at_all(
     table: DeltaLakeTable, proxy: Proxy, there: bool, fault: str, times: int | None
