@@ -79,9 +79,7 @@ class RouteDelays(Outcomes):
     dest_name: str = pa.Field(nullable=True)
     distance: int = pa.Field(gt=0, description="miles")
     late_by_hours: int = pa.Field(ge=0, description="arrivals an hour or more late")
-    made_up_minutes: int = pa.Field(
-        description="sum of departure delay less arrival delay, of arrived flights"
-    )
+    made_up_minutes: int = pa.Field(description="sum of departure delay less arrival delay, of arrived flights")
     air_minutes: int = pa.Field(ge=0, description="sum of the air times")
     air_timed: int = pa.Field(ge=0, description="flights with an air time")
 
@@ -93,12 +91,8 @@ class WeatherDelays(Outcomes):
     """The flights of an airport's day that were to leave in one kind of weather."""
 
     origin: str = pa.Field(isin=ORIGINS)
-    precipitation: str = pa.Field(
-        isin=["none", "light", "heavy", "unknown"], description="heavy: 0.1 inches an hour"
-    )
-    wind: str = pa.Field(
-        isin=["calm", "fresh", "strong", "unknown"], description="fresh: 15 mph, strong: 30, or gusts"
-    )
+    precipitation: str = pa.Field(isin=["none", "light", "heavy", "unknown"], description="heavy: 0.1 inches an hour")
+    wind: str = pa.Field(isin=["calm", "fresh", "strong", "unknown"], description="fresh: 15 mph, strong: 30, or gusts")
     visibility: str = pa.Field(
         isin=["good", "reduced", "poor", "unknown"], description="poor: below 3 miles, reduced: up to 5"
     )
@@ -175,9 +169,7 @@ _ADDS_UP = reconcile("flights", ours=pl.col("flights").sum(), theirs=pl.len(), n
         _ADDS_UP,
     ],
 )
-def carrier_daily(
-    flights: LazyFrame[FlightOutcomes], airlines: LazyFrame[AirlineNames]
-) -> LazyFrame[CarrierDaily]:
+def carrier_daily(flights: LazyFrame[FlightOutcomes], airlines: LazyFrame[AirlineNames]) -> LazyFrame[CarrierDaily]:
     """How punctual each airline was, by day (5,432 rows; 13 to 16 airlines fly on a day)."""
     days = flights.group_by("date", "carrier").agg(**_counted(OUTCOMES))
     named = days.join(airlines.select("carrier", carrier_name="name"), on="carrier", how="left")
@@ -203,9 +195,7 @@ def carrier_daily(
         _ADDS_UP,
     ],
 )
-def route_delays(
-    flights: LazyFrame[FlightOutcomes], airports: LazyFrame[AirportNames]
-) -> LazyFrame[RouteDelays]:
+def route_delays(flights: LazyFrame[FlightOutcomes], airports: LazyFrame[AirportNames]) -> LazyFrame[RouteDelays]:
     """How late each route ran, by day, and what it made up in the air (224 routes in the year)."""
     arrived = pl.col("arr_delay").is_not_null()
     days = flights.group_by("date", "origin", "dest").agg(
@@ -237,9 +227,7 @@ def route_delays(
         _ADDS_UP,
     ],
 )
-def weather_delays(
-    flights: LazyFrame[FlightOutcomes], weather: LazyFrame[HourlyWeather]
-) -> LazyFrame[WeatherDelays]:
+def weather_delays(flights: LazyFrame[FlightOutcomes], weather: LazyFrame[HourlyWeather]) -> LazyFrame[WeatherDelays]:
     """What weather does to flights: their outcomes by the weather in which they were to leave.
 
     That is the weather at the origin in the hour of the scheduled departure. Each flight is in exactly one

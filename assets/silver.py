@@ -171,9 +171,7 @@ def airports(raw_airports: LazyFrame[RawAirports]) -> LazyFrame[Airports]:
         .otherwise("tzone")
     )
     latitude = pl.when(swapped).then("lon").when(~misplaced).then("lat")
-    longitude = (
-        pl.when(swapped).then(-pl.col("lat")).when(eastern).then(-pl.col("lon")).when(~misplaced).then("lon")
-    )
+    longitude = pl.when(swapped).then(-pl.col("lat")).when(eastern).then(-pl.col("lon")).when(~misplaced).then("lon")
     found = raw_airports.select(
         airport="faa",
         name=pl.col("name").str.replace_all(r"\\+'", "'").str.strip_chars(),

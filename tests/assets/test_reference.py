@@ -8,11 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.assets.spoil import Fault, spoil
 
 import lakehouse.assets as reference
 from lakehouse import Context, PartitionRange
 from lakehouse.assets import bronze, gold, silver, source
+from tests.assets.spoil import Fault, spoil
 
 Row = Mapping[str, Any]
 

@@ -199,3 +199,12 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
 def test_a_file_that_says_nothing_of_lakehouse_is_fine(tmp_path: Path, text: str) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     assert load_settings(tmp_path).chunk == 30
+
+
+def test_a_variable_that_is_nearly_a_settings_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORGE", "s3://lake")
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_STORGE is no setting\n.*did you mean LAKEHOUSE_STORAGE"):
+        load_settings(tmp_path)
+    monkeypatch.delenv("LAKEHOUSE_STORGE")
+    monkeypatch.setenv("LAKEHOUSE_SOMETHING_OF_MY_OWN", "1")
+    load_settings(tmp_path)
