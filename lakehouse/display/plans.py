@@ -9,7 +9,7 @@ from rich.text import Text
 
 from lakehouse.display.page import columns
 from lakehouse.display.words import QUIET, count, extent, stacked
-from lakehouse.plan import Cause, Plan, Reason
+from lakehouse.plan import Plan, Reason
 
 
 def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
@@ -89,7 +89,7 @@ def plan_json(plan: Plan, how: str) -> dict[str, Any]:
 
 
 def _why(reason: Reason) -> str:
-    return f"needed by {reason.consumer}" if reason.cause is Cause.UPSTREAM else str(reason.cause)
+    return f"needed by {reason.consumer}" if reason.consumer else str(reason.cause)
 
 
 def _cause(reason: Reason) -> str:

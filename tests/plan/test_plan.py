@@ -131,7 +131,7 @@ def test_upstream_all_builds_what_is_there_as_well() -> None:
     everything = dict.fromkeys(["bronze.raw", "silver.clean", "gold.top"], JANUARY)
     plan = World(line(), everything).plan("gold.top", partitions="2013-01-05", upstream="all")
     assert shown(plan) == dict.fromkeys(everything, "2013-01-05")
-    assert plan.steps[0].reasons[0].cause is Cause.UPSTREAM
+    assert plan.steps[0].reasons[0].cause is Cause.REBUILT
 
 
 def test_upstream_all_builds_nothing_for_a_target_that_is_there() -> None:
