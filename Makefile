@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 CODE := lakehouse io checks assets
 
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-header --no-strip-extras --no-emit-index-url --no-annotate --no-config --extra aws --extra dbt $(if $(UPGRADE),--upgrade)
+	--no-header --no-strip-extras --no-emit-index-url --no-annotate --no-config --extra aws $(if $(UPGRADE),--upgrade)
 
 # Otherwise `python -m` puts this folder first on the path, and the bare lakehouse/ in it, which has
 # no io, checks or assets inside, hides the installed package.

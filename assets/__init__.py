@@ -12,30 +12,30 @@ that stands for a system one has no say in.
 
 What is made from what:
 
-    carrier_daily   <- flights, airlines
-    route_delays    <- flights, airports
-    weather_delays  <- flights, weather
+    weather_delays  <- departures
+    departures      <- flights, weather      (dbt)
+    carrier_daily   <- flights, airlines     (dbt)
+    route_delays    <- flights, airports     (dbt)
     flights         <- raw_flights, airports
     weather, airports, planes, airlines  <- raw_...
 """
 
 from lakehouse.assets.bronze import daily, raw_airlines, raw_airports, raw_flights, raw_planes, raw_weather
-from lakehouse.assets.gold import carrier_daily, route_delays, weather_delays
+from lakehouse.assets.gold import models, weather_delays
 from lakehouse.assets.silver import airlines, airports, flights, planes, weather
 
 __all__ = [
     "airlines",
     "airports",
-    "carrier_daily",
     "daily",
     "flights",
+    "models",
     "planes",
     "raw_airlines",
     "raw_airports",
     "raw_flights",
     "raw_planes",
     "raw_weather",
-    "route_delays",
     "weather",
     "weather_delays",
 ]

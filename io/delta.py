@@ -30,7 +30,7 @@ from lakehouse.errors import (
 )
 from lakehouse.io.frames import ArrowStream, evolve, storable
 from lakehouse.io.keys import from_tokens, spans, tokens, within
-from lakehouse.io.storage import Location, first_line
+from lakehouse.io.storage import Location, cause
 from lakehouse.io.tables import PARTITION, Publication, Staged, layout
 from lakehouse.partitions import PartitionSet
 
@@ -141,11 +141,11 @@ class DeltaLakeTable:
                     folder.target,
                     stream.reader(),
                     partition_by=[PARTITION] if self.partitioned else None,
-                    storage_options=self._options(),
+                    storage_options=self.location.delta,
                 )
             except Exception as error:
                 if stream.error is not None:
-                    raise StepError(f"computing the rows raised {first_line(stream.error)}") from stream.error
+                    raise StepError(f"computing the rows raised {cause(stream.error)}") from stream.error
                 raise error
             log = bytes(folder.store().get(_FIRST_LOG).bytes()).decode()
         actions = [json.loads(line) for line in log.splitlines()]
@@ -252,13 +252,13 @@ class DeltaLakeTable:
         with self.location.reaching("writing quarantined rows beside"):
             if target.path:
                 target.path.parent.mkdir(parents=True, exist_ok=True)
-            rows.write_parquet(target.target, storage_options=self.location.polars_options)
+            rows.write_parquet(target.target, **self.location.polars)
         return uri
 
     def quarantined(self, uri: str) -> pl.LazyFrame:
         """Rows that were held back; see [Table.quarantined][]."""
         target = Location(uri, self.location.options)
-        return pl.scan_parquet(target.target, storage_options=self.location.polars_options)
+        return pl.scan_parquet(target.target, **self.location.polars)
 
     # ── the log ───────────────────────────────────────────────────────────────────────────
 
@@ -267,7 +267,7 @@ class DeltaLakeTable:
             return None
         with self.location.reaching("opening"):
             try:
-                return DeltaTable(self.location.target, version=version, storage_options=self._options())
+                return DeltaTable(self.location.target, version=version, storage_options=self.location.delta)
             except TableNotFoundError:
                 # "Not found" must mean that nothing is there, not that it couldn't be seen for a moment: what
                 # follows from it is the making of a new table.
@@ -290,7 +290,7 @@ class DeltaLakeTable:
             if failure is None:
                 raise
             raise StorageError(
-                f"publishing to {self.uri} failed: {first_line(failure)}",
+                f"publishing to {self.uri} failed: {cause(failure)}",
                 hint="if it arrived after all, which can't be seen now, the next run finds it in the table's log",
             ) from error
 
@@ -325,7 +325,7 @@ class DeltaLakeTable:
                 partition_by=columns,
                 configuration=_CONFIGURATION,
                 description=_LAYOUT + layout(partitions.partitions),
-                storage_options=self._options(),
+                storage_options=self.location.delta,
                 commit_properties=properties,
             )
             return 0
@@ -483,11 +483,8 @@ class DeltaLakeTable:
             extra_columns="ignore",
             hive_partitioning=False,
             glob=False,
-            storage_options=self.location.polars_options,
+            **self.location.polars,
         )
-
-    def _options(self) -> dict[str, str] | None:
-        return dict(self.location.options) or None
 
 
 def _folder(attempt: str) -> str:

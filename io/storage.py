@@ -78,15 +78,27 @@ class Location:
         return str(self.path) if self.path else self.uri
 
     @property
-    def polars_options(self) -> dict[str, str | int] | None:
-        """The options by the names that polars has for them; None: there are none."""
+    def delta(self) -> dict[str, str] | None:
+        """What Delta's library has to be told as storage options; None: nothing."""
+        if self.path:
+            return dict(self.options) or None
+        # Without being made to, it doesn't look at profiles.
+        return {**self.options, **({"aws_force_credential_load": "true"} if _has_profile(self.options) else {})}
+
+    @property
+    def polars(self) -> dict[str, Any]:
+        """What polars' readers and writers have to be told, as keyword arguments."""
         renamed = {
-            _POLARS[name]: round(_seconds(value) * 1000) if name in _DURATIONS else int(value)
+            _POLARS[name]: round(_seconds(value) * 1000) if name in _DURATIONS else value
             for name, value in self.options.items()
             if name in _POLARS
         }
-        kept = {k: v for k, v in self.options.items() if k not in _POLARS and k not in _COMMITS}
-        return {**kept, **renamed} or None
+        if "max_retries" in self.options:
+            renamed["max_retries"] = int(self.options["max_retries"])
+        kept = {k: v for k, v in self.options.items() if k not in (*_POLARS, *_COMMITS, "max_retries")}
+        # Polars would ask boto3 for credentials, wherever they are.
+        credentials = "auto" if not self.path and _has_profile(self.options) else None
+        return {"storage_options": {**kept, **renamed} or None, "credential_provider": credentials}
 
     def child(self, *names: str) -> Location:
         """A folder below this one."""
@@ -134,7 +146,7 @@ class Location:
             # A library in Rust that panics raises what is no Exception.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
-            raise StorageError(f"{doing} {self.uri} failed: {first_line(error)}", hint=self._hint(error)) from error
+            raise StorageError(f"{doing} {self.uri} failed: {cause(error)}", hint=self._hint(error)) from error
 
     def _hint(self, error: BaseException) -> str | None:
         text = str(error)
@@ -150,10 +162,10 @@ class Location:
         return f"see that {endpoint} can be reached and that the credentials may use this bucket"
 
 
-def first_line(error: BaseException, width: int = 300) -> str:
-    """What an error says, short enough for a message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else ""
+def cause(error: BaseException, width: int = 300) -> str:
+    """What an error says, short enough for a message: one line, without colours and arrows."""
+    said = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error).partition("Debug source:")[0])
+    text = ": ".join(line.strip() for line in said.splitlines() if line.strip())
     return f"{type(error).__name__}: {text[:width]}" if text else type(error).__name__
 
 
@@ -183,12 +195,12 @@ def _s3_options() -> dict[str, str]:
 
 
 _POLARS = {
-    "max_retries": "max_retries",
+    "aws_allow_http": "allow_http",
     "retry_timeout": "retry_timeout_ms",
     "backoff_config.init_backoff": "retry_init_backoff_ms",
     "backoff_config.max_backoff": "retry_max_backoff_ms",
 }
-_DURATIONS = frozenset(_POLARS) - {"max_retries"}
+_DURATIONS = frozenset(_POLARS) - {"aws_allow_http"}
 _COMMITS = ("aws_conditional_put",)
 _NO_CONFIG = ("aws_allow_http",)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
@@ -214,18 +226,17 @@ _OWN_CREDENTIALS = (
 )
 
 
-def _profile(options: Mapping[str, str]) -> Any:
-    """Credentials of a profile, which the object store alone among the storage libraries can't read."""
+def _has_profile(options: Mapping[str, str]) -> bool:
+    """Whether credentials have to come from a profile: a file of the user's, and nothing nearer."""
     if "aws_access_key_id" in options or any(os.environ.get(name) for name in _OWN_CREDENTIALS):
-        return None
-    files = [
-        Path(os.environ.get(name) or default).expanduser()
-        for name, default in (
-            ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-            ("AWS_CONFIG_FILE", "~/.aws/config"),
-        )
-    ]
-    if not any(file.exists() for file in files):
+        return False
+    files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
+    return any(Path(os.environ.get(name) or usual).expanduser().exists() for name, usual in files.items())
+
+
+def _profile(options: Mapping[str, str]) -> Any:
+    """Credentials of a profile, which the object store by itself can't read; None: it finds its own."""
+    if not _has_profile(options):
         return None
     from obstore.auth.boto3 import Boto3CredentialProvider
 

@@ -6,7 +6,6 @@ chunk needs, at the versions that are pinned; its tests run there as well, and w
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -118,12 +117,25 @@ class DbtProject(AssetSource):
                 raise DefinitionError(f"dbt can't parse {self.folder}: {_said(result)}")
             return result.result
 
-    def _fresh(self) -> Any:
-        """A manifest to change and use up. dbt's own can be copied only as long as nothing was run with it."""
+    def _ready(self) -> tuple[Any, Mapping[str, str]]:
+        """The manifest to run with, and how severe each test is by itself.
+
+        One for all runs of this process, parsed anew where files changed: dbt can't run with a copy of one that it
+        has run with before.
+        """
         newest = max(f.stat().st_mtime for f in self._files())
         if self._parsed.get("as of") != newest:
-            self._parsed.update({"as of": newest, "manifest": self._parse()})
-        return copy.deepcopy(self._parsed["manifest"])
+            manifest = self._parse()
+            tests = {i: n for i, n in manifest.nodes.items() if n.resource_type == "test"}
+            severities = {i: str(t.config.severity).lower() for i, t in tests.items()}
+            for test in tests.values():
+                # A failing test mustn't stop the models after it: whether it holds something back, and which
+                # partitions, is judged here.
+                test.config.severity = "WARN"
+                test.config.store_failures = True
+                test.config.store_failures_as = "table"
+            self._parsed.update({"as of": newest, "manifest": manifest, "severities": severities})
+        return self._parsed["manifest"], self._parsed["severities"]
 
     @cached_property
     def _parsed(self) -> dict[str, Any]:
@@ -165,15 +177,8 @@ class DbtProject(AssetSource):
         with _ONE_AT_A_TIME:
             scratch = self._scratch(orders)
             scratch.mkdir(parents=True, exist_ok=True)
-            manifest = self._fresh()
-            tests = {i: manifest.nodes[i] for m in models.values() for i in self._runnable(manifest, m, models)}
-            severities = {i: str(t.config.severity).lower() for i, t in tests.items()}
-            for test in tests.values():
-                # A failing test mustn't stop the models after it: whether it holds something back, and which
-                # partitions, is judged below.
-                test.config.severity = "WARN"
-                test.config.store_failures = True
-                test.config.store_failures_as = "table"
+            manifest, severities = self._ready()
+            tests = [i for model in models.values() for i in self._runnable(manifest, model, models)]
             self._fill(manifest, orders, models, scratch)
             names = [_selector(manifest.nodes[i]) for i in (*(m.id for m in models.values()), *tests)]
             result = self._invoke(
@@ -187,7 +192,7 @@ class DbtProject(AssetSource):
             _close()
             if result.result is None:
                 raise StepError(f"dbt could not start: {_said(result)}")
-            return self._read(orders, models, result, severities, scratch)
+            return self._read(orders, models, result, {i: severities[i] for i in tests}, scratch)
 
     def release(self, orders: Sequence[Order]) -> None:
         """Remove the scratch database; see [Maker.release][]."""
@@ -564,7 +569,7 @@ def _dbt_runner() -> Any:
         from dbt.cli.main import dbtRunner
     except ImportError as error:
         raise SettingsError(
-            f"dbt can't be imported: {error}", hint="install it: pip install 'lakehouse[dbt]'"
+            f"dbt can't be imported: {error}", hint="install it: pip install dbt-core dbt-duckdb"
         ) from error
     finally:
         # Something that dbt imports configures everybody's logging.

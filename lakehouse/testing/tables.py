@@ -260,10 +260,9 @@ def _days(count: int = 6) -> list[date]:
 
 
 def _times(day: date, zone: ZoneInfo | None = None) -> list[datetime]:
-    return [
-        datetime(day.year, day.month, day.day, *time, tzinfo=zone)
-        for time in ((0, 0), (0, 0, 0, 1), (12, 30), (23, 59, 59, 999_999))
-    ]
+    midnight = datetime(day.year, day.month, day.day, tzinfo=zone)
+    last = midnight.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return [midnight, midnight.replace(second=1), midnight.replace(hour=12, minute=30), last]
 
 
 def _hours(partitions: Hourly, first: datetime, count: int) -> dict[str, list[datetime]]:

@@ -383,48 +383,26 @@ def test_planes_are_made_plausible(given: Row, expected: Row) -> None:
 # ── gold ──────────────────────────────────────────────────────────────────────────────────
 
 
-def outcomes(*rows: Row) -> pl.LazyFrame:
+def departures(*rows: Row) -> pl.LazyFrame:
     usual = {
         "date": date(2013, 1, 15),
-        "carrier": "UA",
         "origin": "EWR",
-        "dest": "IAH",
-        "distance": 1400,
         "time_hour": utc("2013-01-15 10:00"),
         "dep_delay": 0,
         "arr_delay": 0,
-        "air_time": 200,
         "cancelled": False,
         "diverted": False,
+        "wind_mph": 5.0,
+        "gust_mph": None,
+        "precip_in": 0.0,
+        "visibility_mi": 10.0,
     }
-    types = {"dep_delay": pl.Int64, "arr_delay": pl.Int64, "air_time": pl.Int64}
-    return pl.LazyFrame([{**usual, **row} for row in rows], schema_overrides=types)
+    types = {"dep_delay": pl.Int64, "arr_delay": pl.Int64}
+    floats = dict.fromkeys(["wind_mph", "gust_mph", "precip_in", "visibility_mi"], pl.Float64)
+    return pl.LazyFrame([{**usual, **row} for row in rows], schema_overrides={**types, **floats})
 
 
-NO_AIRLINES = pl.LazyFrame({"carrier": ["UA"], "name": ["United Air Lines Inc."]})
-CANCELLED = {"cancelled": True, "dep_delay": None, "arr_delay": None, "air_time": None}
-
-
-def test_fifteen_minutes_are_late_and_what_never_came_is_not_on_time() -> None:
-    diverted = {"diverted": True, "arr_delay": None, "air_time": None}
-    flown = outcomes({"arr_delay": 14}, {"arr_delay": 15, "dep_delay": 20}, CANCELLED, diverted)
-    day = gold.carrier_daily(flown, NO_AIRLINES).collect().row(0, named=True)
-    counted = ["flights", "cancelled", "diverted", "departed", "arrived", "late_departures", "late_arrivals"]
-    assert [day[c] for c in counted] == [4, 1, 1, 3, 2, 1, 1]
-    assert (day["on_time_share"], day["mean_arr_delay"]) == (0.25, 14.5)
-
-
-def test_an_airline_that_never_left_has_no_mean() -> None:
-    day = gold.carrier_daily(outcomes(CANCELLED), NO_AIRLINES).collect().row(0, named=True)
-    assert (day["on_time_share"], day["mean_dep_delay"], day["dep_delay_minutes"]) == (0.0, None, 0)
-
-
-def test_a_route_counts_what_it_made_up_of_arrived_flights_only() -> None:
-    flown = outcomes({"dep_delay": 30, "arr_delay": 10}, {"dep_delay": 90, "arr_delay": None, "air_time": None})
-    airports = pl.LazyFrame({"airport": ["IAH"], "name": ["Houston"]})
-    route = gold.route_delays(flown, airports).collect().row(0, named=True)
-    assert (route["made_up_minutes"], route["air_minutes"], route["air_timed"]) == (20, 200, 1)
-    assert (route["dest_name"], route["flights"]) == ("Houston", 2)
+UNOBSERVED = dict.fromkeys(["wind_mph", "gust_mph", "precip_in", "visibility_mi"])
 
 
 @pytest.mark.parametrize(
@@ -438,22 +416,12 @@ def test_a_route_counts_what_it_made_up_of_arrived_flights_only() -> None:
         ({"wind_mph": None}, ("none", "unknown", "good")),
         ({"visibility_mi": 5.0}, ("none", "calm", "reduced")),
         ({"visibility_mi": 2.99}, ("none", "calm", "poor")),
-        ({"observed_at": utc("2013-01-15 11:00")}, ("unknown", "unknown", "unknown")),
-        ({"origin": "LGA"}, ("unknown", "unknown", "unknown")),
+        (UNOBSERVED, ("unknown", "unknown", "unknown")),
     ],
 )
 def test_weather_has_kinds(weather: Row, kinds: tuple[str, str, str]) -> None:
-    usual = {
-        "origin": "EWR",
-        "observed_at": utc("2013-01-15 10:00"),
-        "wind_mph": 5.0,
-        "gust_mph": None,
-        "precip_in": 0.0,
-        "visibility_mi": 10.0,
-    }
-    floats = {"wind_mph": pl.Float64, "gust_mph": pl.Float64}
-    hours = pl.LazyFrame([{**usual, **weather}], schema_overrides=floats)
-    day = gold.weather_delays(outcomes({}, {"dep_delay": 20}), hours).collect()
+    flown = departures(weather, {**weather, "dep_delay": 20})
+    day = gold.weather_delays(flown).collect()
     assert day.select("precipitation", "wind", "visibility").rows() == [kinds]
     assert day.select("flights", "late_departures", "hours").rows() == [(2, 1, 1)]
 
@@ -577,6 +545,6 @@ def test_the_module_holds_every_asset() -> None:
     assert {name for name in reference.__all__ if name != "daily"} == {
         *("raw_flights", "raw_weather", "raw_planes", "raw_airports", "raw_airlines"),
         *("flights", "weather", "planes", "airports", "airlines"),
-        *("carrier_daily", "route_delays", "weather_delays"),
+        *("models", "weather_delays"),
     }
     assert all(hasattr(reference, name) for name in reference.__all__)

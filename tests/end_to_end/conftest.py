@@ -13,8 +13,9 @@ from lakehouse import Lakehouse, assets
 @pytest.fixture(
     params=["disk and SQLite", pytest.param("S3 and DynamoDB", marks=[pytest.mark.aws, pytest.mark.xdist_group("aws")])]
 )
-def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lakehouse]:
+def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
     """The reference lakehouse in an empty home: the same, whatever keeps it."""
+    monkeypatch.chdir(tmp_path)  # dbt's own files go below the current folder
     home: dict[str, Any]
     if request.param == "disk and SQLite":
         home = {"storage": tmp_path / "data", "lineage": f"sqlite:///{tmp_path}/lineage.db"}

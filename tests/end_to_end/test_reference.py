@@ -13,7 +13,7 @@ from tests.assets.spoil import spoil
 
 DAYS = "2013-01-10...2013-01-20"
 BAD = "2013-01-15"
-FED_BY_FLIGHTS = {"silver.flights", "gold.carrier_daily", "gold.route_delays", "gold.weather_delays"}
+FED_BY_FLIGHTS = {"silver.flights", "gold.departures", "gold.carrier_daily", "gold.route_delays", "gold.weather_delays"}
 
 
 def test_a_spoiled_day_is_held_back_told_and_mended(
@@ -25,7 +25,7 @@ def test_a_spoiled_day_is_held_back_told_and_mended(
 
     # Held back in Silver and in what depends on it; all else is there.
     done = {s.asset.key: s for s in run.summaries()}
-    assert len(done) == 11  # planes and their raw file feed no Gold asset
+    assert len(done) == 12  # planes and their raw file feed no Gold asset
     assert {key for key, s in done.items() if BAD in s.rejected} == {"silver.flights"}
     assert {key for key, s in done.items() if BAD in s.skipped} == FED_BY_FLIGHTS - {"silver.flights"}
     assert not any(s.failed for s in done.values())

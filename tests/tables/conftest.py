@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import multiprocessing
+import sys
 import urllib.request
 from collections.abc import Iterator
+from multiprocessing.context import SpawnContext
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -30,3 +34,10 @@ def proxy(running_proxy: Proxy) -> Iterator[Proxy]:
     running_proxy.forget()
     yield running_proxy
     running_proxy.forget()
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> SpawnContext:
+    """Makes processes that start afresh, and find the tests' own modules."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    return multiprocessing.get_context("spawn")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable
+from multiprocessing.context import SpawnContext
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -13,13 +13,14 @@ from uuid import uuid4
 
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import create_table_with_add_actions
 
 from lakehouse.errors import PartitionConflict
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.io.storage import Location
 from lakehouse.testing.tables import DATES, content, expect, publish
 
-SPAWN = multiprocessing.get_context("spawn")
 KEYS = DATES.keys
 SHARED, OWN = KEYS[:4], KEYS[4:6]
 
@@ -53,15 +54,17 @@ def _race(table: DeltaLakeTable, number: int, start: Barrier, answers: Queue[Any
     answers.put((key, me, table.publish(staged, DATES.select(key), payload=f"{me} {key}", since=table.version())))
 
 
-def test_of_processes_that_publish_the_same_new_partition_one_wins(table: DeltaLakeTable) -> None:
-    start, answers = SPAWN.Barrier(2), SPAWN.Queue()
-    workers = [SPAWN.Process(target=_race, args=(table, number, start, answers)) for number in range(2)]
+def test_of_processes_that_publish_the_same_new_partition_one_wins(
+    table: DeltaLakeTable, processes: SpawnContext
+) -> None:
+    start, answers = processes.Barrier(2), processes.Queue()
+    workers = [processes.Process(target=_race, args=(table, number, start, answers)) for number in range(2)]
     for worker in workers:
         worker.start()
-    said = [answers.get(timeout=120) for _ in range(2 * len(SHARED) + 2)]
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=120)
     assert [worker.exitcode for worker in workers] == [0, 0]
+    said = [answers.get(timeout=10) for _ in range(2 * len(SHARED) + 2)]
     won = {key: (me, version) for key, me, version in said if version is not None}
     assert sorted(won) == sorted([*SHARED, *OWN])
     assert len([version for _, _, version in said if version is None]) == len(SHARED)
@@ -100,9 +103,11 @@ def _publish_and_die(table: DeltaLakeTable, where: str, since: int | None) -> No
 
 
 @pytest.mark.parametrize("where", ["before the commit", "within the commit", "after the commit"])
-def test_a_process_that_is_killed_leaves_all_or_nothing(table: DeltaLakeTable, where: str) -> None:
+def test_a_process_that_is_killed_leaves_all_or_nothing(
+    table: DeltaLakeTable, where: str, processes: SpawnContext
+) -> None:
     since = publish(table, DATES.frame(KEYS, "old"), DATES.select(*KEYS), payload="old")
-    worker = SPAWN.Process(target=_publish_and_die, args=(table, where, since))
+    worker = processes.Process(target=_publish_and_die, args=(table, where, since))
     worker.start()
     worker.join(timeout=120)
     assert worker.exitcode == 9
@@ -124,10 +129,6 @@ def test_a_process_that_is_killed_leaves_all_or_nothing(table: DeltaLakeTable, w
 def test_a_commit_whose_answer_was_lost_is_made_once(
     table: DeltaLakeTable, monkeypatch: pytest.MonkeyPatch, error: Exception | None, there: bool
 ) -> None:
-    from deltalake.exceptions import CommitFailedError
-
-    from lakehouse.io import delta
-
     if there:
         publish(table, DATES.frame(KEYS, "old"), DATES.select(*KEYS), payload="old")
     calls = []
@@ -141,7 +142,7 @@ def test_a_commit_whose_answer_was_lost_is_made_once(
         return lost
 
     monkeypatch.setattr(DeltaTable, "create_write_transaction", lose(DeltaTable.create_write_transaction))
-    monkeypatch.setattr(delta, "create_table_with_add_actions", lose(delta.create_table_with_add_actions))
+    monkeypatch.setattr("lakehouse.io.delta.create_table_with_add_actions", lose(create_table_with_add_actions))
     version = publish(table, DATES.frame(KEYS[:2], "new"), DATES.select(*KEYS[:2]), payload="new")
     assert len(calls) == 1
     assert version == table.version()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pickle
 import resource
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,7 @@ def test_other_readers_of_delta_see_the_same(table: DeltaLakeTable) -> None:
 
 
 def test_maintenance_is_no_conflict(table: DeltaLakeTable) -> None:
-    publish(table, DATES.frame(KEYS, "old").with_columns(half=pl.lit(1)), DATES.select(*KEYS))
-    since = table.version()
+    since = publish(table, DATES.frame(KEYS, "old").with_columns(half=pl.lit(1)), DATES.select(*KEYS))
     staged = table.stage(DATES.frame(KEYS[:1], "new"), "attempt")
     delta = DeltaTable(table.location.target)
     delta.optimize.compact()
@@ -204,16 +203,18 @@ def _with_small_files(table: DeltaLakeTable, what: str, limit: int, answers: Any
 
 @pytest.mark.parametrize("limit", [0, 100])
 @pytest.mark.parametrize("what", ["stage", "publish"])
-def test_a_disk_that_takes_no_more_is_one_clear_error(table: DeltaLakeTable, what: str, limit: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = context.SimpleQueue()
-    worker = context.Process(target=_with_small_files, args=(table, what, limit, answers))
+def test_a_disk_that_takes_no_more_is_one_clear_error(
+    table: DeltaLakeTable, what: str, limit: int, processes: SpawnContext
+) -> None:
+    answers = processes.SimpleQueue()
+    worker = processes.Process(target=_with_small_files, args=(table, what, limit, answers))
     worker.start()
     worker.join(timeout=60)
     assert worker.exitcode == 0
     name, text = answers.get()
     assert name == "StorageError"
     assert table.uri in text
+    assert "File too large" in text
     assert content(table.scan()) == OLD
     publish(table, DATES.frame(KEYS[:2], "again"), DATES.select(*KEYS[:2]))
     assert content(table.scan(DATES.select(*KEYS[:2]))) == expect(DATES, dict.fromkeys(KEYS[:2], "again"))
@@ -236,14 +237,23 @@ def test_a_root_in_which_no_delta_table_can_live_is_refused(tmp_path: Path, name
         Location.of(f"s3://bucket/{name}")
 
 
+def _work_on(root: str) -> None:
+    table = DeltaLakeTable(Location.of(root), partitioned=True)
+    publish(table, DATES.frame(KEYS, "old"), DATES.select(*KEYS))
+    assert content(table.scan()) == OLD
+    assert table.quarantined(table.quarantine(DATES.frame(KEYS, "held").collect(), "held")).collect().height > 0
+
+
 @pytest.mark.aws
-def test_credentials_may_come_from_a_profile(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_may_come_from_a_profile(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: SpawnContext
+) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     (tmp_path / "credentials").write_text("[someone]\naws_access_key_id = x\naws_secret_access_key = y\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_PROFILE", "someone")
-    table = DeltaLakeTable(Location.of(f"s3://{bucket}/profile"), partitioned=True)
-    publish(table, DATES.frame(KEYS, "old"), DATES.select(*KEYS))
-    assert content(table.scan()) == OLD
-    assert table.quarantined(table.quarantine(DATES.frame(KEYS, "held").collect(), "held")).collect().height > 0
+    worker = processes.Process(target=_work_on, args=(f"s3://{bucket}/profile",))
+    worker.start()
+    worker.join(timeout=60)
+    assert worker.exitcode == 0

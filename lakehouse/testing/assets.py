@@ -1,0 +1,188 @@
+"""An asset tried out in memory: for the unit tests of people's own assets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast, final
+
+from lakehouse.asset import Asset
+from lakehouse.engines.inline import InlineEngine
+from lakehouse.errors import PartitionError, StepError, UnknownInput, nearest, shorten
+from lakehouse.graph import AssetGraph
+from lakehouse.io.frames import take
+from lakehouse.lineage import AssetState, new_id
+from lakehouse.partitions import PartitionMapping, PartitionSet
+from lakehouse.plan import Input, Step, Unit, Upstream, make_plan
+from lakehouse.run import Run, Silent
+from lakehouse.selection import Targets, select
+from lakehouse.step import RunInfo, load, run_unit
+from lakehouse.testing.lineage import MemoryLineage
+from lakehouse.testing.tables import MemoryTable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.io import Table
+
+
+def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions: Any = None) -> pl.DataFrame:
+    """Make an asset from frames at hand, with all that stands before publication, and publish nothing.
+
+    Parameters:
+        asset: what to make
+        inputs: a frame of any kind for each of its inputs, by parameter; each is given as the function asks for it
+        partitions: which partitions: a key, a list of keys, a range ``"a...b"``; None: it has none
+
+    Returns:
+        the rows that would be published
+
+    Raises:
+        UnknownInput: a frame that is missing, or that fills no parameter
+        PartitionError: partitions that can't be, or none for an asset that has them
+        StepError: what a step would raise; or what its checks would hold back, and why
+
+    Examples:
+        >>> import polars as pl
+        >>> from lakehouse import bronze, silver
+        >>> from lakehouse.checks import not_null
+        >>> @bronze
+        ... def raw() -> pl.DataFrame: ...
+        >>> @silver(checks=[not_null("n")])
+        ... def doubled(raw: pl.DataFrame) -> pl.DataFrame:
+        ...     return raw.with_columns(pl.col("n") * 2)
+        >>> run_asset(doubled, {"raw": pl.DataFrame({"n": [1, 2]})})["n"].to_list()
+        [2, 4]
+    """
+    edges = AssetGraph([asset]).inputs(asset)
+    given = dict(inputs or {})
+    wanted = [edge.parameter.name for edge in edges]
+    for name in (*given, *wanted):
+        if name not in wanted or name not in given:
+            what = "lacks a frame for its input" if name in wanted else "has no input"
+            raise UnknownInput(
+                f"{asset.key} {what} {name!r}; its inputs are {shorten(wanted) or 'none'}",
+                hint=None if name in wanted else nearest(name, wanted),
+            )
+    now = datetime.now(UTC)
+    if partitions is None and asset.partitioned:
+        raise PartitionError(f"{asset.key} is partitioned ({asset.partitions})", hint="say which partitions to make")
+    if partitions is not None and not asset.partitioned:
+        raise PartitionError(f"partitions {partitions!r} were given, but {asset.key} is not partitioned")
+    chosen = asset.partitions.all(now) if partitions is None else asset.partitions.select(partitions)
+    home = _Home({asset.key: MemoryTable(asset.key, partitioned=asset.partitioned)})
+    needs = []
+    for edge in edges:
+        frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}")
+        home.tables[edge.asset.key] = cast("Table", _Given(edge.asset.key, frame))
+        needed = PartitionMapping(asset.partitions, edge.asset.partitions, now).upstream(chosen)
+        needs.append(Input(edge.parameter.name, edge.asset, needed, 0, ()))
+    step = Step(asset.key, asset, chosen, tuple(needs), (), now)
+    (result,) = run_unit(Unit(step.id, (step,), ()), home, RunInfo(new_id(), now, "run_asset"))
+    if not result.ok:
+        which = f" {result.absent}" if asset.partitioned else ""
+        raise StepError(f"{asset.key}{which} would be held back: {result.error}", hint="see what its checks want")
+    return load(home.table(asset), asset, None).collect()
+
+
+@final
+@dataclass(frozen=True)
+class _Given:
+    """A frame as a table that was published once: all of it, whatever partitions are asked for."""
+
+    name: str
+    frame: pl.LazyFrame
+
+    @property
+    def uri(self) -> str:
+        return f"memory://{self.name}"
+
+    def version(self) -> int | None:
+        return 0
+
+    def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
+        return self.frame
+
+
+@dataclass(frozen=True)
+class _Home:
+    tables: dict[str, Table] = field(default_factory=dict)
+    lineage: MemoryLineage = field(default_factory=MemoryLineage)
+
+    def table(self, asset: Asset) -> Table:
+        return self.tables[asset.key]
+
+
+@final
+class MemoryLakehouse:
+    """Assets whose tables and lineage live in the memory of this process.
+
+    Parameters:
+        assets: the assets; what they depend on comes along
+
+    Examples:
+        >>> import polars as pl
+        >>> from lakehouse import bronze
+        >>> @bronze
+        ... def numbers() -> pl.DataFrame:
+        ...     return pl.DataFrame({"n": [1, 2, 3]})
+        >>> lake = MemoryLakehouse([numbers])
+        >>> lake.materialize(numbers).ok
+        True
+        >>> lake.load(numbers).collect()["n"].to_list()
+        [1, 2, 3]
+    """
+
+    def __init__(self, assets: Iterable[Asset]) -> None:
+        self.graph = AssetGraph(assets)
+        self.lineage = MemoryLineage()
+        self._tables: dict[str, MemoryTable] = {
+            asset.key: MemoryTable(asset.key, partitioned=asset.partitioned) for asset in self.graph
+        }
+
+    def table(self, asset: Asset) -> MemoryTable:
+        """Where an asset's rows live."""
+        return self._tables[asset.key]
+
+    def materialize(
+        self,
+        targets: Targets,
+        partitions: Any = None,
+        *,
+        upstream: Upstream = "missing",
+        raise_on_failure: bool = True,
+    ) -> Run:
+        """Build what is named, and what it lacks upstream, step by step; see [lakehouse.Lakehouse.materialize][].
+
+        Raises:
+            MaterializationFailed: something failed or was held back; carries the run
+        """
+        states = {a.key: AssetState.fold(a.partitions, self.lineage.facts(a.key)) for a in self.graph}
+        now = datetime.now(UTC)
+        plan = make_plan(
+            self.graph,
+            select(self.graph, targets),
+            lambda asset: states[asset.key],
+            partitions=partitions,
+            upstream=upstream,
+            now=now,
+        )
+        engine = InlineEngine()
+        info = RunInfo(new_id(), now, engine.name)
+        run = Run(info.id, plan, tuple(engine.execute(plan, self, info, Silent())), 0.0, self)
+        return run.raise_on_failure() if raise_on_failure else run
+
+    def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
+        """The rows of an asset as they are published, lazily.
+
+        Raises:
+            UnknownAsset: no such asset; PartitionError: partitions that can't be
+            StorageError: it was never published
+        """
+        found = self.graph[asset]
+        chosen = None if partitions is None else found.partitions.select(partitions)
+        return load(self.table(found), found, chosen, version=version)
+
+
+__all__ = ["MemoryLakehouse", "run_asset"]
