@@ -136,10 +136,12 @@ def test_facts_of_more_than_a_megabyte_come_in_pages(lineage: DynamoDBLineage, w
     assert wire.calls["Query"] == 3  # 60 facts of 45 KB, compressed
 
 
-def test_pointers_come_in_pages(lineage: DynamoDBLineage, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pointers_come_in_pages(lineage: DynamoDBLineage, wire: Wire) -> None:
     facts = [sample_fact(number) for number in range(1, 151)]
     lineage.append(facts)
-    monkeypatch.setattr("moto.dynamodb.models.table.RESULT_SIZE_LIMIT", 1_500)
+    lineage.client.meta.events.register(
+        "before-parameter-build.dynamodb.Query", lambda params, **_: params.setdefault("Limit", 10) and None
+    )
     for read, name in ((lineage.run, "run-1"), (lineage.built_from, "bronze.raw_flights")):
         wire.calls.clear()
         assert read(name) == facts

@@ -105,15 +105,15 @@ def test_nothing_is_left_of_a_candidate_but_what_was_published(table: DeltaLakeT
 
 def test_old_versions_are_kept_although_checkpoints_are_made(tmp_path: Path) -> None:
     table = DeltaLakeTable(Location.of(tmp_path), partitioned=False)
-    for number in range(102):
+    for number in range(22):
         publish(table, pl.LazyFrame({"n": [number]}), WHOLE, payload=str(number))
     assert list((tmp_path / "_delta_log").glob("*.checkpoint.parquet"))
     os.utime(tmp_path / "_delta_log" / f"{0:020}.json", (0, 0))
     delta = DeltaTable(str(tmp_path))
     delta.cleanup_metadata()
-    for version in (0, 50, 99, 101):
+    for version in (0, 10, 19, 21):
         assert table.scan(version=version).collect().item() == version
-    assert [p.payload for p in table.publications(after=None)] == [str(n) for n in range(102)]
+    assert [p.payload for p in table.publications(after=None)] == [str(n) for n in range(22)]
 
 
 # ── a table that is another's ─────────────────────────────────────────────────────────────
