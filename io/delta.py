@@ -50,6 +50,8 @@ _MAINTENANCE = {
 _CONFIGURATION = {
     # Old versions stay readable, for as long as nobody vacuums the table: steps and people pin them.
     "delta.enableExpiredLogCleanup": "false",
+    # Opening a table reads every commit since the last checkpoint, twice.
+    "delta.checkpointInterval": "20",
 }
 _LAYOUT = "Partitions: "
 """How the description of a table begins, which says what its partitions are."""
@@ -162,18 +164,12 @@ class DeltaLakeTable:
     def staged(self, staged: Staged) -> pl.LazyFrame:
         """The rows of a candidate; see [Table.staged][]."""
         adds, schema = staged.handle
-        folder = _folder(staged.attempt)
+        frame = self._frame(schema, [f"{_folder(staged.attempt)}/{add['path']}" for add in adds], origin="_file")
         if not self.partitioned:
-            return self._frame(schema, [f"{folder}/{add['path']}" for add in adds])
-        paths: dict[str | None, list[str]] = {}
-        for add in adds:
-            paths.setdefault(add["partitionValues"].get(PARTITION), []).append(f"{folder}/{add['path']}")
-        parts = [
-            self._frame(schema, found).with_columns(pl.lit(token, dtype=pl.String).alias(PARTITION))
-            for token, found in paths.items()
-        ]
-        empty = self._frame(schema, []).with_columns(pl.lit("").alias(PARTITION))
-        return pl.concat(parts) if parts else empty
+            return frame.drop("_file")
+        # One scan for each partition, put together, takes minutes where there are thousands.
+        token = pl.col("_file").str.extract(rf"/{PARTITION}=([^/]*)/[^/]*$")
+        return frame.with_columns(token.alias(PARTITION)).drop("_file")
 
     def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
         """Replace exactly these partitions in one commit; see [Table.publish][]."""
@@ -267,11 +263,12 @@ class DeltaLakeTable:
             return None
         with self.location.reaching("opening"):
             try:
-                return DeltaTable(self.location.target, version=version, storage_options=self.location.delta)
+                place = self.location.brisk
+                return DeltaTable(place.target, version=version, storage_options=place.delta)
             except TableNotFoundError:
                 # "Not found" must mean that nothing is there, not that it couldn't be seen for a moment: what
                 # follows from it is the making of a new table.
-                if next(iter(self.location.store().list("_delta_log", chunk_size=1)), None):
+                if next(iter(self.location.brisk.store().list("_delta_log", chunk_size=1)), None):
                     raise
                 return None
             except DeltaError as error:
@@ -400,7 +397,7 @@ class DeltaLakeTable:
         """
         versions = range(0 if after is None else after + 1, int(table.version()) + 1)
         with self.location.reaching("reading the log of"):
-            store = self.location.store()
+            store = self.location.brisk.store()
 
             def read(version: int) -> dict[str, Any] | None:
                 try:
@@ -427,7 +424,7 @@ class DeltaLakeTable:
         if there and there != wanted:
             raise SchemaViolation(
                 f"{self.uri} was made with {there} partitions; this step publishes {wanted} ones",
-                hint="give the asset a new name, or remove that table and build it anew",
+                hint="give the asset a new name: its history and its old rows stay under the old one",
             )
 
     def _merged(self, table: DeltaTable, schema: Schema) -> Schema:
@@ -455,7 +452,7 @@ class DeltaLakeTable:
         if self.partitioned and f"partition.{PARTITION}" not in listed.columns:
             raise StorageError(
                 f"{self.uri} is not partitioned, the asset is",
-                hint="give the asset a new name, or remove that table and build it anew",
+                hint="give the asset a new name: its history and its old rows stay under the old one",
             )
         files: pl.DataFrame = listed.select(
             "path",
@@ -466,8 +463,8 @@ class DeltaLakeTable:
             files = files.filter(within(partitions, pl.col("token")))
         return files
 
-    def _frame(self, schema: Schema, paths: Iterable[str]) -> pl.LazyFrame:
-        """The rows of some of the table's files, lazily, with the columns of the whole table.
+    def _frame(self, schema: Schema, paths: Iterable[str], *, origin: str | None = None) -> pl.LazyFrame:
+        """The rows of some of the table's files, lazily, with the columns of the whole table (and their file's path).
 
         Polars' own reader of Delta tables takes the escapes in a path for its characters, and other columns for
         partition columns where a folder above the table has a name like ``a=b``.
@@ -475,7 +472,7 @@ class DeltaLakeTable:
         columns = {name: dtype for name, dtype in pl.Schema(schema).items() if name != PARTITION}
         files = [f"{self.location.target}/{unquote(path)}" for path in paths]
         if not files:
-            return pl.LazyFrame(schema=columns)
+            return pl.LazyFrame(schema={**columns, **({origin: pl.String} if origin else {})})
         return pl.scan_parquet(
             files,
             schema=columns,
@@ -483,6 +480,7 @@ class DeltaLakeTable:
             extra_columns="ignore",
             hive_partitioning=False,
             glob=False,
+            include_file_paths=origin,
             **self.location.polars,
         )
 

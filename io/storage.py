@@ -100,6 +100,16 @@ class Location:
         credentials = "auto" if not self.path and _has_profile(self.options) else None
         return {"storage_options": {**kept, **renamed} or None, "credential_provider": credentials}
 
+    @property
+    def brisk(self) -> Location:
+        """The same place for small requests, which don't need the patience that large files do."""
+        shorter = {
+            name: most
+            for name, most in _BRISK.items()
+            if name in self.options and _seconds(self.options[name]) > _seconds(most)
+        }
+        return Location(self.uri, {**self.options, **shorter})
+
     def child(self, *names: str) -> Location:
         """A folder below this one."""
         return Location("/".join([self.uri, *names]), self.options)
@@ -158,15 +168,20 @@ class Location:
             return None
         if "NoSuchBucket" in text:
             return "create the bucket, or set LAKEHOUSE_STORAGE to one that is there"
+        if "169.254.169.254" in text:
+            return "no AWS credentials were found; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         endpoint = self.options.get("aws_endpoint_url", "AWS")
         return f"see that {endpoint} can be reached and that the credentials may use this bucket"
 
 
-def cause(error: BaseException, width: int = 300) -> str:
+def cause(error: BaseException, width: int = 400) -> str:
     """What an error says, short enough for a message: one line, without colours and arrows."""
     said = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error).partition("Debug source:")[0])
     text = ": ".join(line.strip() for line in said.splitlines() if line.strip())
-    return f"{type(error).__name__}: {text[:width]}" if text else type(error).__name__
+    if len(text) > width:
+        # What was done is said at the beginning, what was wrong with it often at the end.
+        text = f"{text[: width // 2]} … {text[-width // 2 :]}"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _s3_options() -> dict[str, str]:
@@ -176,10 +191,10 @@ def _s3_options() -> dict[str, str]:
     """
     options = {
         "aws_conditional_put": "etag",
-        "timeout": "30s",
+        "timeout": "60s",
         "connect_timeout": "4s",
-        "max_retries": "5",
-        "retry_timeout": "60s",
+        "max_retries": "8",
+        "retry_timeout": "120s",
         "backoff_config.init_backoff": "250ms",
         "backoff_config.max_backoff": "8s",
     }
@@ -203,6 +218,7 @@ _POLARS = {
 _DURATIONS = frozenset(_POLARS) - {"aws_allow_http"}
 _COMMITS = ("aws_conditional_put",)
 _NO_CONFIG = ("aws_allow_http",)
+_BRISK = {"timeout": "15s", "retry_timeout": "25s"}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 

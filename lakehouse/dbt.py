@@ -6,6 +6,7 @@ chunk needs, at the versions that are pinned; its tests run there as well, and w
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -13,13 +14,13 @@ import re
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from lakehouse.asset import Asset, AssetSource, Column, From, Layer, Parameter, Schema, Signature
-from lakehouse.errors import DefinitionError, SettingsError, StepError, nearest, shorten
+from lakehouse.errors import DefinitionError, LakehouseError, SettingsError, StepError, WrongFrame, nearest, shorten
 from lakehouse.maker import Made, Order
 from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, TimePartitions, Unpartitioned
 
@@ -30,6 +31,8 @@ log = logging.getLogger("lakehouse.dbt")
 
 _WORK = Path(".lakehouse") / "dbt"
 _DATABASE = "lakehouse"
+_PROFILE = "lakehouse"
+_MARK = "__lakehouse_ordered"
 _ONE_AT_A_TIME = threading.RLock()
 """dbt keeps its flags, its adapter and its connections in globals."""
 
@@ -97,10 +100,14 @@ class DbtProject(AssetSource):
                 f"there is no dbt project in {self.folder}: dbt_project.yml is missing",
                 hint="name the folder that holds dbt_project.yml",
             )
-        file = self._work / "manifest.json"
-        if not file.is_file() or file.stat().st_mtime < max(f.stat().st_mtime for f in self._files()):
+        file, stamp = self._work / "manifest.json", self._work / "manifest.of"
+        if not (file.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == self._stamp()):
             self._parse()
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError:
+            self._parse()  # somebody was stopped while writing it
+            return dict(json.loads(file.read_text(encoding="utf-8")))
 
     def _files(self) -> Iterator[Path]:
         for path in self.folder.rglob("*"):
@@ -108,46 +115,55 @@ class DbtProject(AssetSource):
             if path.suffix in _READS and inside[0] not in ("target", "logs", ".venv"):
                 yield path
 
+    def _stamp(self) -> str:
+        """Changes whenever a file of the project does, comes or goes."""
+        files = [(str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(self._files())]
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
     def _parse(self) -> Any:
         """dbt's own manifest object, from its partial parse where nothing changed."""
         with _ONE_AT_A_TIME:
             self._work.mkdir(parents=True, exist_ok=True)
+            stamp = self._stamp()
             result = self._invoke(None, ["parse"], None)
             if not result.success:
                 raise DefinitionError(f"dbt can't parse {self.folder}: {_said(result)}")
+            (self._work / "manifest.of").write_text(stamp, encoding="utf-8")
             return result.result
 
-    def _ready(self) -> tuple[Any, Mapping[str, str]]:
-        """The manifest to run with, and how severe each test is by itself.
+    def _fresh(self, models: Iterable[Asset]) -> Any:
+        """A manifest to change and use up. dbt's own can be copied only as long as nothing was run with it."""
+        stamp = self._stamp()
+        if self._parsed.get("as of") != stamp:
+            self._parsed.update({"as of": stamp, "manifest": self._parse(), "json": self._manifest()})
+        reader = _Reader(self, self._parsed["json"])
+        for asset in models:
+            node = reader.nodes.get(_model(asset).id)
+            if node is None or reader.version(node) != asset.code_version:
+                raise StepError(
+                    f"{asset.key} was changed in {self.folder} since it was read",
+                    hint="start anew, so that what is recorded is what is run",
+                )
+        return copy.deepcopy(self._parsed["manifest"])
 
-        One for all runs of this process, parsed anew where files changed: dbt can't run with a copy of one that it
-        has run with before.
-        """
-        newest = max(f.stat().st_mtime for f in self._files())
-        if self._parsed.get("as of") != newest:
-            manifest = self._parse()
-            tests = {i: n for i, n in manifest.nodes.items() if n.resource_type == "test"}
-            severities = {i: str(t.config.severity).lower() for i, t in tests.items()}
-            for test in tests.values():
-                # A failing test mustn't stop the models after it: whether it holds something back, and which
-                # partitions, is judged here.
-                test.config.severity = "WARN"
-                test.config.store_failures = True
-                test.config.store_failures_as = "table"
-            self._parsed.update({"as of": newest, "manifest": manifest, "severities": severities})
-        return self._parsed["manifest"], self._parsed["severities"]
+    def __getstate__(self) -> dict[str, Any]:
+        # dbt's own objects don't travel; they are read again where the copy arrives.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def _parsed(self) -> dict[str, Any]:
         return {}
 
-    def _invoke(self, manifest: Any, command: Sequence[str], scratch: Path | None, *more: str) -> Any:
+    def _invoke(
+        self, manifest: Any, command: Sequence[str], scratch: Path | None, variables: Mapping[str, Any] | None = None
+    ) -> Any:
         """Run a dbt command in this process, on a scratch database if there is one."""
         dbtRunner = _dbt_runner()
         # The file's stem becomes the database's name, which dbt keeps from its parse.
         path = f"{_DATABASE}.duckdb" if scratch is None else str(scratch / f"{_DATABASE}.duckdb")
         output = {"type": "duckdb", "path": path, "schema": "gold", "threads": 2}
-        profile = {self._profile: {"target": "lakehouse", "outputs": {"lakehouse": output}}}
+        # Ours takes the place of whatever profile the project or the environment names.
+        profile = {_PROFILE: {"target": _PROFILE, "outputs": {_PROFILE: output}}}
         profiles = self._work / "parse" if scratch is None else scratch
         profiles.mkdir(parents=True, exist_ok=True)
         (profiles / "profiles.yml").write_text(json.dumps(profile), encoding="utf-8")
@@ -156,18 +172,19 @@ class DbtProject(AssetSource):
             "--profiles-dir": str(profiles),
             "--target-path": str(self._work),
             "--log-path": str(self._work / "logs"),
+            "--profile": _PROFILE,
+            "--target": _PROFILE,
+            "--vars": json.dumps(variables or _range([])),
         }
         flags = ["--log-level", "none", "--log-level-file", "none", "--no-use-colors"]
-        flags += ["--no-send-anonymous-usage-stats", "--no-version-check"]
-        arguments = [*command, *(word for pair in options.items() for word in pair), *flags, *more]
-        return dbtRunner(manifest=manifest, callbacks=[_hear]).invoke(arguments)
-
-    @cached_property
-    def _profile(self) -> str:
-        """The profile that the project asks for; ours takes its place."""
-        text = (self.folder / "dbt_project.yml").read_text(encoding="utf-8")
-        found = re.search(r"^profile:\s*[\"']?([\w.-]+)", text, re.MULTILINE)
-        return found[1] if found else "default"
+        flags += ["--no-send-anonymous-usage-stats", "--no-version-check", "--no-fail-fast"]
+        arguments = [*command, *(word for pair in options.items() for word in pair), *flags]
+        if command[0] == "build":
+            arguments.append("--no-write-json")
+        result = dbtRunner(manifest=manifest, callbacks=[_hear]).invoke(arguments)
+        if isinstance(result.exception, KeyboardInterrupt | SystemExit):
+            raise result.exception  # dbt keeps it to itself
+        return result
 
     # ── making ────────────────────────────────────────────────────────────────────────────
 
@@ -175,24 +192,29 @@ class DbtProject(AssetSource):
         """Build the models of the orders and run their tests, in one dbt invocation; see [Maker.make][]."""
         models = {order.asset.key: _model(order.asset) for order in orders}
         with _ONE_AT_A_TIME:
+            manifest = self._fresh(order.asset for order in orders)
             scratch = self._scratch(orders)
             scratch.mkdir(parents=True, exist_ok=True)
-            manifest, severities = self._ready()
-            tests = [i for model in models.values() for i in self._runnable(manifest, model, models)]
-            self._fill(manifest, orders, models, scratch)
-            names = [_selector(manifest.nodes[i]) for i in (*(m.id for m in models.values()), *tests)]
-            result = self._invoke(
-                manifest,
-                ["build", "--select", *names, "--indirect-selection", "empty"],
-                scratch,
-                "--no-write-json",
-                "--vars",
-                json.dumps(_range(orders)),
-            )
-            _close()
+            tests = {i: manifest.nodes[i] for m in models.values() for i in m.tests}
+            severities = {i: str(t.config.severity).lower() for i, t in tests.items()}
+            for test in tests.values():
+                # A failing test mustn't stop the models after it: whether it holds something back, and which
+                # partitions, is judged below.
+                test.config.severity = "WARN"
+                test.config.store_failures = True
+                test.config.store_failures_as = "table"
+            for node in (*(manifest.nodes[m.id] for m in models.values()), *tests.values()):
+                _at_home(node)
+                node.tags = [*node.tags, _MARK]
+            try:
+                self._fill(manifest, orders, models, scratch)
+                command = ["build", "--select", f"tag:{_MARK}", "--indirect-selection", "empty"]
+                result = self._invoke(manifest, command, scratch, _range(orders))
+            finally:
+                _close()
             if result.result is None:
                 raise StepError(f"dbt could not start: {_said(result)}")
-            return self._read(orders, models, result, {i: severities[i] for i in tests}, scratch)
+            return self._read(orders, models, result, severities, scratch)
 
     def release(self, orders: Sequence[Order]) -> None:
         """Remove the scratch database; see [Maker.release][]."""
@@ -202,42 +224,28 @@ class DbtProject(AssetSource):
     def _scratch(self, orders: Sequence[Order]) -> Path:
         return self._work / f"scratch-{orders[0].context.run_id}-{_digest(orders)}"
 
-    def _runnable(self, manifest: Any, model: _Model, models: Mapping[str, _Model]) -> list[str]:
-        """The tests of a model whose other tables are there too: read by the model, or made by the same call."""
-        there = {m.id for m in models.values()} | {i for ids in model.reads.values() for i in ids}
-        found = []
-        for i in model.tests:
-            beside = [p for p in manifest.nodes[i].depends_on_nodes if p not in there]
-            if beside:
-                log.warning("%s is not run: %s is not built along with it", i, shorten(beside))
-            else:
-                found.append(i)
-        return found
-
     def _fill(self, manifest: Any, orders: Sequence[Order], models: Mapping[str, _Model], scratch: Path) -> None:
         """Put what the models read where dbt looks for it: each partition once, whoever needs it."""
         import duckdb
 
-        from lakehouse.io.frames import ArrowStream
-
+        made = {order.asset.key: order.partitions for order in orders}
         with duckdb.connect(str(scratch / f"{_DATABASE}.duckdb")) as base:
             loaded: dict[str, PartitionSet] = {}
             for order in orders:
                 for parameter, needed in order.needs.items():
-                    if parameter in order.made:
+                    here = parameter in made
+                    lacking = needed - made[parameter] if here else needed
+                    if here and not lacking:
                         continue
-                    rest = needed - loaded[parameter] if parameter in loaded else needed
-                    if parameter in loaded and not rest:
-                        continue
-                    rows = ArrowStream(order.load(parameter, rest)).reader()
-                    for relation in _relations(manifest, models[order.asset.key].reads[parameter]):
-                        base.execute(f"create schema if not exists {_quoted(relation[0])}")
-                        table = ".".join(map(_quoted, relation))
-                        base.register("rows", rows)
-                        base.execute(f"create table if not exists {table} as select * from rows limit 0")
-                        base.execute(f"insert into {table} select * from rows")
-                        base.unregister("rows")
-                    loaded[parameter] = loaded[parameter] | rest if parameter in loaded else rest
+                    for uid in models[order.asset.key].reads[parameter]:
+                        rest = lacking - loaded[uid] if uid in loaded else lacking
+                        if rest or uid not in loaded:
+                            relation = _relation(manifest, uid)
+                            if here:
+                                # dbt makes a part of it just now; the rest joins that as soon as it is there.
+                                relation = _join(manifest.nodes[uid], relation)
+                            _load(base, relation, order.load(parameter, rest))
+                            loaded[uid] = loaded[uid] | rest if uid in loaded else rest
 
     def _read(
         self,
@@ -256,21 +264,22 @@ class DbtProject(AssetSource):
             for order in orders:
                 model = models[order.asset.key]
                 mine = outcomes.get(model.id)
-                errors = [f"dbt: {_message(mine)}"] if mine is None or mine.status not in ("success", "pass") else []
-                checks = []
-                for i in (i for i in model.tests if i in severities):
-                    test = outcomes.get(i)
-                    if test is None or str(test.status) in ("error", "skipped"):
-                        if not errors:
-                            errors.append(f"the dbt test {i.split('.')[2]} could not run: {_message(test)}")
-                    else:
-                        checks.append(_check(base, order, test, severities[i]))
-                if errors:
-                    made[order.asset.key] = Made(None, error="; ".join(errors))
+                error = f"dbt: {_message(mine)}" if mine is None or mine.status not in ("success", "pass") else None
+                ran = {i: outcomes.get(i) for i in model.tests}
+                lost = [i for i, test in ran.items() if test is None or str(test.status) in ("error", "skipped")]
+                if error is None and lost:
+                    error = f"the dbt test {lost[0].split('.')[2]} could not run: {_message(ran[lost[0]])}"
+                if error is not None or mine is None:
+                    made[order.asset.key] = Made(None, error=error)
                     continue
-                assert mine is not None
-                file = scratch / f"{order.asset.key}.parquet"
-                _copy(base, f"{_quoted(mine.node.schema)}.{_quoted(mine.node.alias)}", file)
+                beside = _alike(order, orders) - order.partitions
+                try:
+                    checks = [_check(base, order, beside, test, severities[i], scratch) for i, test in ran.items()]
+                    file = scratch / f"{order.asset.key}.parquet"
+                    _copy(base, f"{_quoted(mine.node.schema)}.{_quoted(mine.node.alias)}", file)
+                except duckdb.Error as fault:
+                    made[order.asset.key] = Made(None, error=f"what dbt made can't be read: {_in_a_line(fault)}")
+                    continue
                 made[order.asset.key] = Made(pl.scan_parquet(file), checks=tuple(checks))
         return made
 
@@ -387,10 +396,12 @@ class _Reader:
 
     def _asset(self, node: Any, tests: Sequence[str]) -> Asset:
         where = f"the dbt {node['resource_type']} {node['name']}"
-        parents = self._parents(node["unique_id"])
+        # What its tests look at besides has to be there too, or they could not run.
+        own = node["unique_id"]
+        parents = [p for uid in (own, *tests) for p in self._parents(uid) if p != own]
         reads: dict[str, list[str]] = {}
         inputs: dict[str, From] = {}
-        for parent in parents:
+        for parent in dict.fromkeys(parents):
             source = self._source(where, parent)
             reads.setdefault(source.key, []).append(parent)
             inputs[source.key] = source
@@ -404,7 +415,7 @@ class _Reader:
             tags=tuple(dict.fromkeys(node.get("tags", []))),
             owners=tuple(_listed(meta.get("owner", meta.get("owners", [])))),
             group=node["config"].get("group") or "",
-            declared_version=self._version(node),
+            declared_version=self.version(node),
             maker=self.project,
             declared=Signature(
                 tuple(Parameter(key, source, None, None) for key, source in inputs.items()),
@@ -448,8 +459,11 @@ class _Reader:
             )
         kinds: dict[str, type[TimePartitions]] = {t.kind: t for t in (Daily, Hourly, Monthly)}
         if kind in kinds:
-            options = {k: meta[k] for k in ("end", "timezone") if k in meta}
-            return kinds[kind](str(meta.get("start", "")), column=column, **options)
+            options = {k: str(meta[k]) for k in ("end", "timezone") if meta.get(k)}
+            try:
+                return kinds[kind](str(meta.get("start", "")), column=str(column), **options)
+            except LakehouseError as error:
+                raise DefinitionError(f"{where} can't be partitioned so: {error.message}", hint=error.hint) from error
         like = self.known.get(kind) or next((a for a in self.made.values() if a.key == kind), None)
         if like is None:
             raise DefinitionError(
@@ -461,6 +475,11 @@ class _Reader:
                 return type(cut)(cut.start, end=cut.end, column=column, timezone=cut.timezone)
             case Static() as cut:
                 return Static(cut.keys, column=column)
+            case Unpartitioned():
+                raise DefinitionError(
+                    f"{where} is to be partitioned as {kind}, which is not partitioned",
+                    hint="name a partitioned asset, or leave partitions out",
+                )
             case other:
                 return replace(other, column=column)
 
@@ -471,8 +490,7 @@ class _Reader:
         filled = {
             self.nodes[t].get("column_name")
             for t in tests
-            if (self.nodes[t].get("test_metadata") or {}).get("name") == "not_null"
-            and str(self.nodes[t]["config"].get("severity", "error")).lower() == "error"
+            if (self.nodes[t].get("test_metadata") or {}).get("name") == "not_null" and _strict(self.nodes[t]["config"])
         }
         columns = []
         for name, column in node.get("columns", {}).items():
@@ -487,7 +505,7 @@ class _Reader:
             )
         return Schema(node["name"], tuple(columns)) if columns else None
 
-    def _version(self, node: Any) -> str:
+    def version(self, node: Any) -> str:
         """A fingerprint of the SQL and of the project's macros that it calls."""
         seen: dict[str, str] = {}
         waiting = list(node["depends_on"].get("macros", []))
@@ -504,8 +522,19 @@ def _ephemeral(node: Any) -> bool:
     return bool(node["config"].get("materialized") == "ephemeral")
 
 
+def _strict(config: Mapping[str, Any]) -> bool:
+    """Whether a test holds back whatever has one failing row."""
+    conditions = {config.get("error_if") or "!= 0", config.get("warn_if") or "!= 0"}
+    return (
+        str(config.get("severity", "error")).lower() == "error" and conditions == {"!= 0"} and not config.get("where")
+    )
+
+
 def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [str(v) for v in value]
+    """A person or several, as people write them."""
+    if isinstance(value, Mapping):
+        value = value.get("name") or value.get("email")
+    return [] if not value else [str(v) for v in value] if isinstance(value, list) else [str(value)]
 
 
 def _dtype(name: str | None) -> Any:
@@ -549,18 +578,16 @@ def _hear(event: Any) -> None:
 def _said(result: Any) -> str:
     """dbt's own message, once."""
     error = result.exception
-    text = str(getattr(error, "msg", None) or error or "it didn't say why").strip()
-    return re.sub(r"\s*\n\s*", " ", text)[:1000]
+    text = str(error or "it didn't say why")  # with the file, where it knows one
+    return _in_a_line(text)
 
 
 def _message(outcome: Any) -> str:
-    if outcome is None:
-        return "dbt didn't come to it"
-    return re.sub(r"\s*\n\s*", " ", str(outcome.message or outcome.status).strip())[:1000]
+    return "dbt didn't come to it" if outcome is None else _in_a_line(outcome.message or outcome.status)
 
 
-def _selector(node: Any) -> str:
-    return f"fqn:{'.'.join(node.fqn)}"
+def _in_a_line(text: object) -> str:
+    return re.sub(r"\s*\n\s*", " ", str(text).strip())[:1000]
 
 
 def _dbt_runner() -> Any:
@@ -595,26 +622,78 @@ def _range(orders: Sequence[Order]) -> dict[str, str | None]:
     return {"lakehouse_start": start.isoformat(sep=" "), "lakehouse_end": end.isoformat(sep=" ")}
 
 
-def _relations(manifest: Any, ids: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Schema and name under which dbt will look for nodes; sources of other databases are looked for in ours."""
-    for uid in ids:
-        node = manifest.sources.get(uid)
-        if node is None:
-            node = manifest.nodes[uid]
-            yield node.schema, node.alias
-            continue
+def _at_home(node: Any) -> None:
+    """Have dbt make a node in the scratch database and nowhere else."""
+    if getattr(node, "database", None) != _DATABASE:
         node.database = _DATABASE
-        node.relation_name = ".".join(map(_quoted, (_DATABASE, node.schema, node.identifier)))
-        yield node.schema, node.identifier
+        node.relation_name = ".".join(map(_quoted, (_DATABASE, node.schema, node.alias)))
+    config = node.config
+    if config.materialized == "external" or config.get("incremental_strategy") == "microbatch":
+        # One writes files of its own, the other begins at the beginning of time. What there is to read is what is to
+        # be made.
+        config.materialized = "table"
 
 
-def _check(base: Any, order: Order, test: Any, severity: str) -> Any:
+def _relation(manifest: Any, uid: str) -> tuple[str, str]:
+    """Schema and name under which dbt will look for a node; sources of other databases are looked for in ours."""
+    node = manifest.sources.get(uid)
+    if node is None:
+        node = manifest.nodes[uid]
+        _at_home(node)
+        return node.schema, node.alias
+    for told in (node.meta, node.source_meta, node.config.meta):
+        for word in ("external_location", "plugin"):
+            told.pop(word, None)
+    node.database = _DATABASE
+    node.relation_name = ".".join(map(_quoted, (_DATABASE, node.schema, node.identifier)))
+    return node.schema, node.identifier
+
+
+def _join(node: Any, relation: tuple[str, str]) -> tuple[str, str]:
+    """A place for rows of a node that dbt doesn't make in this call; dbt adds them to those that it makes."""
+    from dbt.artifacts.resources.v1.config import Hook
+
+    place = (f"{relation[0]}__rest", relation[1])
+    table = ".".join(map(_quoted, place))
+    if not any(table in hook.sql for hook in node.config.post_hook):
+        if node.config.materialized == "view":
+            node.config.materialized = "table"
+        node.config.post_hook.append(Hook(sql=f"insert into {{{{ this }}}} by name select * from {table}"))
+    return place
+
+
+def _load(base: Any, relation: tuple[str, str], frame: pl.LazyFrame) -> None:
+    from lakehouse.io.frames import ArrowStream
+
+    table = ".".join(map(_quoted, relation))
+    base.execute(f"create schema if not exists {_quoted(relation[0])}")
+    rows = base.from_arrow(ArrowStream(frame))  # noqa: F841  DuckDB finds it by its name
+    base.execute(f"create table if not exists {table} as select * from rows limit 0")
+    base.execute(f"insert into {table} by name select * from rows")
+
+
+def _check(base: Any, order: Order, beside: PartitionSet, test: Any, severity: str, scratch: Path) -> Any:
     """What a test found, as a check over the model's rows: the failing rows, which say what partition they are in."""
-    from lakehouse.checks import FrameCheck
+    import polars as pl
 
-    rows = _failing_rows(base, order, test)
-    blocking = severity == "error" and _beyond(test.failures or 0, test.node.config.error_if)
+    from lakehouse.checks import FrameCheck
+    from lakehouse.io import PARTITION
+    from lakehouse.io.keys import tokens
+
+    failures = test.failures or 0
+    config = test.node.config
+    blocking = severity == "error" and _beyond(failures, config.error_if)
     wants = (test.node.description or test.node.name.replace("_", " ")).strip()
+    rows = pl.DataFrame(schema={PARTITION: pl.String})
+    if blocking or _beyond(failures, config.warn_if):
+        file = scratch / f"{test.node.unique_id}.parquet"
+        _copy(base, test.node.relation_name, file)
+        placed = _placed(order, beside, pl.read_parquet(file))
+        if placed is None:
+            # Rows that don't say what day they are of could be of any.
+            wants += f" ({failures:,} failures that don't say which partition they are of)"
+            placed = pl.DataFrame({PARTITION: tokens(order.partitions)}, schema={PARTITION: pl.String})
+        rows = placed
     return FrameCheck(name=test.node.name, function=_Found(rows), wants=wants, blocking=blocking)
 
 
@@ -626,21 +705,33 @@ class _Found:
         return self.rows.lazy()
 
 
-def _failing_rows(base: Any, order: Order, test: Any) -> pl.DataFrame:
+def _placed(order: Order, beside: PartitionSet, rows: pl.DataFrame) -> pl.DataFrame | None:
+    """Failing rows with their partitions, without those of partitions that were made for others.
+
+    None: some don't say which they are of.
+    """
     import polars as pl
 
     from lakehouse.io import PARTITION
-    from lakehouse.io.keys import tokens
+    from lakehouse.io.keys import token, tokens
 
-    column = order.asset.partitions.column
-    failures = test.failures or 0
-    if not failures or not _beyond(failures, test.node.config.warn_if):
-        return pl.DataFrame(schema={PARTITION: pl.String})
-    rows = pl.DataFrame(base.sql(f"select * from {test.node.relation_name}").to_arrow_table())
-    if column is None or column in rows.columns:
-        return rows
-    # Rows that don't say what day they are of could be of any.
-    return pl.DataFrame({PARTITION: tokens(order.partitions)}, schema={PARTITION: pl.String})
+    partitions = order.asset.partitions
+    if not rows.height or (partitions.column is not None and partitions.column not in rows.columns):
+        return None
+    dtype = rows.schema[partitions.column] if partitions.column else pl.String()
+    try:
+        rows = rows.with_columns(token(partitions, dtype, where=order.asset.key).alias(PARTITION))
+    except WrongFrame:
+        return None
+    rows = rows.filter(~pl.col(PARTITION).is_in(tokens(beside)))
+    return rows if rows[PARTITION].is_in(tokens(order.partitions)).all() else None
+
+
+def _alike(order: Order, orders: Sequence[Order]) -> PartitionSet:
+    """All partitions of orders that are cut as one of them is."""
+    domain = order.partitions.partitions.domain
+    these = [o.partitions for o in orders if o.partitions.partitions.domain == domain]
+    return PartitionSet(order.asset.partitions, tuple(span for one in these for span in one.spans))
 
 
 def _beyond(failures: int, condition: str) -> bool:

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from lakehouse.run import Run
@@ -46,6 +46,9 @@ class LakehouseError(Exception):
         message: what was given and what is wrong with it
         hint: the next step, where there is one
     """
+
+    retryable: ClassVar[bool] = True
+    """Whether the same step may be tried again: not where it would fail alike, or would undo what another did."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint)
@@ -70,6 +73,8 @@ def _rebuild(cls: type[LakehouseError], state: dict[str, Any]) -> LakehouseError
 
 class DefinitionError(LakehouseError):
     """An asset is declared in a way that can't work."""
+
+    retryable = False
 
 
 class GraphError(LakehouseError):
@@ -127,21 +132,31 @@ class StepError(LakehouseError):
 class WrongFrame(StepError):
     """A function returned what is no frame, or a frame that lacks its partition column."""
 
+    retryable = False
+
 
 class SchemaViolation(StepError):
     """Columns or types are not what the schema promises."""
+
+    retryable = False
 
 
 class RowsOutsidePartitions(StepError):
     """A function returned rows for partitions that nobody asked for."""
 
+    retryable = False
+
 
 class CheckError(StepError):
     """A check itself raised."""
 
+    retryable = False
+
 
 class PartitionConflict(StepError):
     """Another run published the same partitions meanwhile."""
+
+    retryable = False
 
 
 class StorageError(LakehouseError):
@@ -150,6 +165,8 @@ class StorageError(LakehouseError):
 
 class LineageError(LakehouseError):
     """The lineage store can't be reached, read or written."""
+
+    retryable = False
 
 
 class SettingsError(LakehouseError):

@@ -95,6 +95,7 @@ class AssetGraph:
             for edge in self._edges[asset.key]:
                 _check_layer(asset, edge)
                 _check_partitions(asset, edge)
+                _check_compared(asset, edge)
                 _check_contract(asset, edge)
 
     @property
@@ -224,6 +225,16 @@ def _check_comparisons(asset: Asset) -> None:
                 f"there are {shorten(names) or 'none'}",
                 hint=nearest(upstream, names),
             )
+
+
+def _check_compared(asset: Asset, edge: Edge) -> None:
+    compared = any(getattr(check, "upstream", None) == edge.parameter.name for check in asset.checks)
+    if compared and asset.partitions.domain != edge.asset.partitions.domain:
+        raise PartitionMismatch(
+            f"{asset.key} ({asset.partitions}) can't be reconciled with {edge.asset.key} ({edge.asset.partitions}), "
+            "partition by partition: they are cut otherwise",
+            hint="reconcile with an input that is cut alike, or use a custom check",
+        )
 
 
 def _check_layer(asset: Asset, edge: Edge) -> None:

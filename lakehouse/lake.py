@@ -389,7 +389,7 @@ def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:
 def _roots(
     storage: str | Path | Mapping[str, str | Path] | None, settings: Settings
 ) -> dict[Layer, tuple[str | Path, tuple[str, ...]]]:
-    """For each layer its root, and the folders below it: a root of a layer's own needs no folder of its name."""
+    """For each layer its root, and the folders below it."""
     common = settings.storage if storage is None or isinstance(storage, Mapping) else storage
     own: Mapping[str, Any] = storage if isinstance(storage, Mapping) else {}
     unknown = set(own) - set(Layer)
@@ -398,7 +398,8 @@ def _roots(
     roots: dict[Layer, tuple[str | Path, tuple[str, ...]]] = {}
     for layer in Layer:
         special = own.get(layer) or (getattr(settings, layer) if storage is None else None)
-        roots[layer] = (special, ()) if special else (common, (str(layer),))
+        # The layer's folder is there even below a root of its own: two layers may be given the same one.
+        roots[layer] = (special or common, (str(layer),))
     return roots
 
 
@@ -477,10 +478,11 @@ def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
     assets = [target for target in listed if isinstance(target, Asset)]
     if not assets or len(assets) < len(listed):
         assets += assets_in(settings.module)
-    if settings.dbt is not None:
-        from lakehouse.dbt import dbt_assets
+        if settings.dbt is not None:
+            from lakehouse.dbt import dbt_assets
 
-        assets += [a for a in dbt_assets(settings.dbt) if a.key not in {known.key for known in assets}]
+            known = {asset.key for asset in assets}
+            assets += [a for a in dbt_assets(settings.dbt, sources=assets) if a.key not in known]
     return Lakehouse(assets, settings=settings)
 
 

@@ -231,7 +231,12 @@ def _ready(graph: AssetGraph, now: datetime) -> dict[str, PartitionSet]:
     ready: dict[str, PartitionSet] = {}
     for asset in graph:
         over = asset.partitions.all(now)
-        for edge in graph.inputs(asset) if asset.partitioned else ():
+        if not asset.partitioned:
+            # Of an input whose first partition isn't over yet there is nothing to make it from.
+            bare = any(not ready[edge.asset.key] for edge in graph.inputs(asset))
+            ready[asset.key] = asset.partitions.empty() if bare else over
+            continue
+        for edge in graph.inputs(asset):
             needed = carry(over, edge.asset.partitions, now)
             over = over - carry(needed - ready[edge.asset.key], asset.partitions, now)
         ready[asset.key] = over

@@ -135,11 +135,17 @@ class Run:
         Raises:
             UnknownAsset: the run published nothing of it
         """
+        import polars as pl
+
         summary = self._summary(asset)
-        version = max((r.version for r in self._of(summary.asset.key) if r.version is not None), default=None)
-        if version is None:
+        done = [result for result in self._of(summary.asset.key) if result.published]
+        if not done:
             raise UnknownAsset(f"this run published nothing of {summary.asset.key}")
-        return load(self.home.table(summary.asset), summary.asset, summary.published, version=version)
+        table = self.home.table(summary.asset)
+        # Each chunk at its own version: another run may have replaced it since.
+        return pl.concat(
+            [load(table, summary.asset, result.published, version=result.version) for result in done], how="diagonal"
+        )
 
     def summaries(self) -> list[AssetSummary]:
         """What the run did to each asset, producers first."""
@@ -159,7 +165,8 @@ class Run:
                 if part:
                     which = f" {part}" if one.asset.partitioned else ""
                     lines.append(f"{one.asset.key}{which} {word}")
-            lines += [f"    {shorten([error], width=400)}" for error in one.errors if one.failed or one.rejected]
+            told = one.errors if one.failed or one.rejected or not one.skipped else ()
+            lines += [f"    {shorten([error], width=400)}" for error in told]
         raise MaterializationFailed(
             "not everything was published:\n  " + "\n  ".join(lines),
             run=self,

@@ -6,13 +6,12 @@ import logging
 import platform
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 from lakehouse.asset import Asset, Context
 from lakehouse.errors import (
-    DefinitionError,
     LakehouseError,
     LineageError,
     RowsOutsidePartitions,
@@ -83,6 +82,7 @@ class StepResult:
         skipped: what was left out because its input isn't there
         facts: what was recorded
         seconds: how long it took
+        unrecorded: whether lineage doesn't know yet what was published
     """
 
     step: str
@@ -95,11 +95,12 @@ class StepResult:
     error: str | None = None
     facts: tuple[Fact, ...] = ()
     seconds: float = 0.0
+    unrecorded: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether everything that the step was to make is published."""
-        return not (self.rejected or self.failed or self.skipped)
+        """Whether everything that the step was to make is published and recorded."""
+        return not (self.absent or self.unrecorded)
 
     @property
     def absent(self) -> PartitionSet:
@@ -292,18 +293,18 @@ class _Attempt:
                 facts = [
                     f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f for f in facts
                 ]
-                self._catch_up(version)
-            self._record(facts)
         except BaseException as error:
             # Once a commit was on its way only the log knows whether it arrived, and its files must stay; unless the
             # table itself refused it.
             if not publishing or isinstance(error, StepError):
                 self._clean_up(staged)
-            if isinstance(error, Exception):
+            if not isinstance(error, KeyboardInterrupt | SystemExit):
                 self._record_failure(todo, error, facts)
             raise
+        unrecorded = self._record(facts)
         self._clean_up(staged, published=audit.passed)
-        return self._result(facts, skipped=skipped)
+        result = self._result(facts, skipped=skipped)
+        return result if unrecorded is None else replace(result, unrecorded=True, error=unrecorded)
 
     # ── what the inputs allow ─────────────────────────────────────────────────────────────
 
@@ -357,7 +358,15 @@ class _Attempt:
         given: dict[str, Any] = {}
         for one in self.step.inputs:
             frame = self._load(one, self.step.mapping(one).upstream(part) & one.partitions)
-            given[one.parameter] = give(frame, self._frame_type(one))
+            try:
+                given[one.parameter] = give(frame, self._frame_type(one))
+            except LakehouseError:
+                raise
+            except Exception as error:
+                raise StorageError(
+                    f"{self.asset.key}: its input {one.asset.key} at version {self.versions[one.parameter]} "
+                    f"can't be read: {type(error).__name__}: {error}"
+                ) from error
         if "partitions" in self.asset.takes:
             given["partitions"] = part.hull
         if "context" in self.asset.takes:
@@ -417,7 +426,8 @@ class _Attempt:
             key = token(self.asset.partitions, self.dtypes[column], where=self.asset.key)
             frame = frame.with_columns(key.alias(PARTITION))
         staged = self.table.stage(frame, self.id)
-        outside = {t: n for t, n in staged.rows.items() if t not in set(tokens(todo))}
+        asked = set(tokens(todo))
+        outside = {t: n for t, n in staged.rows.items() if t not in asked}
         if outside and self.asset.partitioned:
             self.table.discard(staged)
             shown = shorten(sorted(t if t and not t.startswith("~n") else "no partition at all" for t in outside))
@@ -443,11 +453,6 @@ class _Attempt:
         upstream = {}
         for given in self.step.inputs:
             if given.parameter in compared:
-                if given.asset.partitions.domain != self.asset.partitions.domain:
-                    raise DefinitionError(
-                        f"{self.asset.key} can't be reconciled with {given.asset.key}: "
-                        f"{self.asset.partitions.kind} partitions are not {given.asset.partitions.kind} ones"
-                    )
                 theirs = self._load(given, self.step.mapping(given).upstream(todo))
                 column = given.asset.partitions.column
                 dtype = theirs.collect_schema()[column] if column else pl.String()
@@ -495,21 +500,28 @@ class _Attempt:
         """
         behind = unrecorded(self.table, self.home.lineage, self.asset.key, below=version)
         if behind:
-            self._record(behind)
+            self.home.lineage.append(behind)
 
-    def _record(self, facts: Sequence[Fact]) -> None:
+    def _record(self, facts: Sequence[Fact]) -> str | None:
+        """Write down what came of the step; says why that failed, if it did after a publication.
+
+        What is published is published, and its record is in the table's log: the step has not failed by it.
+        """
+        version = max((f.version for f in facts if f.version is not None), default=None)
         try:
+            if version is not None:
+                self._catch_up(version)
             self.home.lineage.append(facts)
-        except LineageError as error:
-            published = [f for f in facts if f.status is Status.PUBLISHED]
-            if published:
-                raise LineageError(
-                    f"{self.asset.key}: published as version {published[0].version}, but not recorded: {error.message}",
-                    hint="the next run finds it in the table's log and records it",
-                ) from error
-            raise
+        except (LineageError, StorageError) as error:
+            if version is None:
+                raise
+            return (
+                f"{self.asset.key}: published as version {version}, but not recorded: {error.message}; "
+                "the next run finds it in the table's log and records it"
+            )
+        return None
 
-    def _record_failure(self, todo: PartitionSet, error: Exception, facts: Sequence[Fact]) -> None:
+    def _record_failure(self, todo: PartitionSet, error: BaseException, facts: Sequence[Fact]) -> None:
         reason = error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
         # Published facts stay out: if the commit arrived, they are in the table's log.
         kept = [f for f in facts if f.status is not Status.PUBLISHED]

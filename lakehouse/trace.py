@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -61,7 +60,7 @@ def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: P
         partitions: which partitions; None: all that are there
     """
     facts = _Facts(lineage)
-    state = AssetState.fold(asset.partitions, facts(asset.key))
+    state = facts.state(asset)
     chosen = state.present if partitions is None else partitions
     return Trace(
         asset.key,
@@ -78,27 +77,35 @@ class _Facts:
     def __init__(self, lineage: LineageReader) -> None:
         self.lineage = lineage
         self.known: dict[str, list[Fact]] = {}
+        self.folded: dict[tuple[str, int | None], AssetState] = {}
 
     def __call__(self, asset: str) -> list[Fact]:
         if asset not in self.known:
             self.known[asset] = self.lineage.facts(asset)
         return self.known[asset]
 
+    def state(self, asset: Asset, version: int | None = None) -> AssetState:
+        """An asset as it stood at a version (None: as it stands), folded once."""
+        if (asset.key, version) not in self.folded:
+            facts = self(asset.key)
+            seen = [f for f in facts if version is None or (f.version is not None and f.version <= version)]
+            self.folded[asset.key, version] = AssetState.fold(asset.partitions, seen)
+        return self.folded[asset.key, version]
+
 
 def _up(
     graph: AssetGraph,
-    facts: Callable[[str], Iterable[Fact]],
+    facts: _Facts,
     asset: Asset,
     partitions: PartitionSet,
     version: int | None,
 ) -> tuple[Link, ...]:
     """The publications that made these partitions as they stood at a version, each with its own sources."""
-    seen = [f for f in facts(asset.key) if version is None or (f.version is not None and f.version <= version)]
     links = []
-    for part, fact in AssetState.fold(asset.partitions, seen).within(partitions):
+    for part, fact in facts.state(asset, version).within(partitions):
         sources: list[Link] = []
         for pin in fact.inputs:
-            if pin.asset not in graph:
+            if pin.asset not in graph or pin.version is None:
                 sources.append(Link(pin.asset, "", None))
                 continue
             source = graph[pin.asset]
@@ -111,17 +118,21 @@ def _up(
     return tuple(links)
 
 
-def _down(
-    graph: AssetGraph, facts: Callable[[str], Iterable[Fact]], asset: Asset, partitions: PartitionSet
-) -> tuple[Link, ...]:
-    """What readers see now and was made from these partitions."""
+def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionSet) -> tuple[Link, ...]:
+    """What readers see now and was made from these partitions as they are now."""
+    made = facts.state(asset).within(partitions)
     links = []
     for consumer in graph.consumers(asset):
         alike = consumer.partitions.domain == asset.partitions.domain
-        for part, fact in AssetState.fold(consumer.partitions, facts(consumer.key)).current:
-            used = [asset.partitions.from_pairs(p.partitions) for p in fact.inputs if p.asset == asset.key]
-            touched = part & PartitionSet(consumer.partitions, partitions.spans) if alike else part
-            if touched and any(u & partitions for u in used):
+        for part, fact in facts.state(consumer).current:
+            fresh = asset.partitions.empty()
+            for pin in (p for p in fact.inputs if p.asset == asset.key and p.version is not None):
+                read = asset.partitions.from_pairs(pin.partitions)
+                for piece, source in made:
+                    if pin.version >= (source.version or 0):
+                        fresh = fresh | (piece & read)
+            touched = part & PartitionSet(consumer.partitions, fresh.spans) if alike else part
+            if touched and fresh:
                 links.append(
                     Link(
                         consumer.key,

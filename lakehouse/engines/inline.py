@@ -42,7 +42,7 @@ class InlineEngine:
             try:
                 return run_unit(unit, home, run, upstream, attempt=attempt)
             except Exception as error:
-                if attempt > retry.times:
+                if attempt > retry.times or not getattr(error, "retryable", True):
                     return [StepResult.of_failure(step, error) for step in unit.steps]
                 self.sleep(retry.delay)
         raise AssertionError("unreachable: the last attempt returns")

@@ -76,18 +76,22 @@ class PrefectEngine:
             assert context is not None
             assert context.flow_run is not None
             info = replace(run, flow_run=str(context.flow_run.id))
-            results.update(_walk(plan, home, info, watcher, self.workers))
+            _walk(plan, home, info, watcher, self.workers, results)
             _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 
         with _connected(watcher):
             state = materialize(return_state=True)
         if not results and plan:
-            raise EngineError(f"Prefect ended the flow run before any step: {state.message or state.name}")
-        return list(results.values())
+            raise EngineError(f"Prefect ended the flow run before any step was done: {state.message or state.name}")
+        # Where Prefect itself failed on the way, what was done by then stands, and the rest is told as failed.
+        why = f"Prefect ended the flow run: {state.message or state.name}"
+        return [results.get(step.id) or StepResult.of_failure(step, why) for step in plan.steps]
 
 
-def _walk(plan: Plan, home: Home, info: RunInfo, watcher: Watcher, workers: int) -> dict[str, StepResult]:
+def _walk(
+    plan: Plan, home: Home, info: RunInfo, watcher: Watcher, workers: int, results: dict[str, StepResult]
+) -> None:
     """Submit each unit as soon as what it needs is there, the first chunk's before the next one's, and wait for all.
 
     A unit that waited for its inputs in the task runner would hold a worker while it waits; and with all of Bronze
@@ -118,12 +122,12 @@ def _walk(plan: Plan, home: Home, info: RunInfo, watcher: Watcher, workers: int)
             busy += 1
         done = ended.get()
         busy -= 1
+        found = futures[done].result(raise_on_failure=False)
+        results.update({result.step: result for result in _ended(units[done], found)})
         for consumer in feeds[done]:
             waits[consumer].discard(done)
             if not waits[consumer]:
                 heapq.heappush(ready, (place[consumer], consumer))
-    results = [r for unit in plan.units for r in _ended(unit, futures[unit.id].result(raise_on_failure=False))]
-    return {result.step: result for result in results}
 
 
 def _tell(ended: SimpleQueue[str], unit: str, _: Any) -> None:
@@ -143,6 +147,8 @@ def _task(
     first = assets[0]
     keys = {asset.key: _asset_key(home.table(asset).uri) for asset in assets}
 
+    sources = {_asset_key(home.table(i.asset).uri) for step in unit.steps for i in step.inputs} - set(keys.values())
+
     def do(unit: Unit, upstream: list[Any]) -> State[Any]:
         context = TaskRunContext.get()
         task_run = context.task_run if context else None
@@ -160,7 +166,7 @@ def _task(
                 task_run=str(task_run.id) if task_run else None,
             )
         except BaseException as error:
-            if attempt > first.retry.times or not isinstance(error, Exception):
+            if attempt > first.retry.times or not _retryable(error):
                 for step in unit.steps:
                     watcher.finished(step, StepResult.of_failure(step, error))
             raise
@@ -187,12 +193,24 @@ def _task(
         name=_task_name(unit),
         description=first.description or None,
         tags=sorted({str(first.layer), *(tag for asset in assets for tag in asset.tags)}),
+        asset_deps=[*sources],
         retries=first.retry.times,
+        retry_condition_fn=_may_be_tried_again,
         retry_delay_seconds=first.retry.delay,
         timeout_seconds=first.retry.timeout,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
+
+
+def _retryable(error: object) -> bool:
+    return not isinstance(error, KeyboardInterrupt | SystemExit) and bool(getattr(error, "retryable", True))
+
+
+def _may_be_tried_again(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """Prefect would also try again what a task returned as a failed state: what checks held back stays so."""
+    found = state.result(raise_on_failure=False)
+    return isinstance(found, BaseException) and _retryable(found)
 
 
 def _ended(unit: Unit, found: Any) -> list[StepResult]:

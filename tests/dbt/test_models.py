@@ -13,10 +13,14 @@ from pandera.typing.polars import LazyFrame
 
 from lakehouse import Asset, AssetGraph, Daily, From, Layer, gold
 from lakehouse.asset import Column
-from lakehouse.dbt import DbtProject, dbt_assets
+from lakehouse.dbt import dbt_assets
 from lakehouse.errors import ContractViolation, DefinitionError
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, SHOP, Sums, doubled, orders, small, write
+
+
+class Wanted(pa.DataFrameModel):
+    named: pl.String
 
 
 def test_every_model_and_seed_is_a_gold_asset(models: dict[str, Asset]) -> None:
@@ -63,21 +67,18 @@ def test_a_contract_is_a_schema(models: dict[str, Asset]) -> None:
 
 
 def test_a_consumer_holds_a_model_to_its_contract(models: dict[str, Asset]) -> None:
-    class Wanted(pa.DataFrameModel):
-        named: pl.String
-
     @gold
-    def asks(sums: Annotated[LazyFrame[Wanted], From(models["sums"])]) -> pl.LazyFrame:
+    def asks(sums: Annotated[LazyFrame[Wanted], From("gold.sums")]) -> pl.LazyFrame:
         return cast(pl.LazyFrame, sums)
 
     @gold
-    def vague(every_order: Annotated[LazyFrame[Sums], From(models["every_order"])]) -> pl.LazyFrame:
+    def vague(every_order: Annotated[LazyFrame[Sums], From("gold.every_order")]) -> pl.LazyFrame:
         return cast(pl.LazyFrame, every_order)
 
     with pytest.raises(ContractViolation, match=r"column 'named' may be missing a value there"):
-        AssetGraph([asks])
+        AssetGraph([asks, doubled, *models.values()])
     with pytest.raises(ContractViolation, match=r"gold\.every_order promises no schema"):
-        AssetGraph([vague])
+        AssetGraph([vague, doubled, *models.values()])
 
 
 def test_models_are_cut_as_meta_says_and_versions_follow_what_is_run(here: Path) -> None:
@@ -133,15 +134,18 @@ models:
 
 
 def test_what_can_not_be_an_asset_is_refused_by_name_and_can_be_left_out(here: Path) -> None:
-    snapshot = "snapshots:\n  - {name: history, relation: ref('one'), config: {unique_key: date, strategy: check, check_cols: all}}"
+    snapshot = """
+snapshots:
+  - {name: history, relation: ref('one'), config: {unique_key: date, strategy: check, check_cols: all}}
+"""
     folder = write(here / "snapshots", small() | {"snapshots/history.yml": snapshot})
     with pytest.raises(DefinitionError, match="the dbt snapshot history can't be an asset"):
         dbt_assets(folder, sources=ALL)
     assert [a.key for a in dbt_assets(folder, sources=ALL, select="one")] == ["gold.one"]
 
 
-def test_select_leaves_models_out_but_not_what_the_rest_reads(shop: DbtProject, here: Path) -> None:
-    write(here / "shop", {})
+@pytest.mark.usefixtures("shop")
+def test_select_leaves_models_out_but_not_what_the_rest_reads(here: Path) -> None:
     chosen = dbt_assets(here / "shop", sources=ALL, select="sums every_order")
     assert {a.name for a in chosen} == {"sums", "every_order"}
     with pytest.raises(DefinitionError, match=r"the dbt model shares reads sums, which is not among the models"):

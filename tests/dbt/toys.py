@@ -13,7 +13,7 @@ from pandera.typing.polars import LazyFrame
 from lakehouse import Asset, Daily, From, PartitionRange, bronze, gold, silver
 
 ROWS = 4
-daily = Daily("2013-01-01", end="2014-01-01", column="date")
+daily = Daily("2013-01-01", end="2013-01-08", column="date")
 WORLD: dict[str, list[str]] = {}
 """What is wrong with the source just now: days by fault."""
 

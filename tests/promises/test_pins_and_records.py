@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lakehouse import Lakehouse
+from lakehouse import Lakehouse, MaterializationFailed, Retry
 from lakehouse.errors import LineageError, PartitionConflict, StorageError
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import AssetState, Fact, Status, new_id
@@ -124,14 +124,17 @@ def test_a_record_that_could_not_be_written_is_found_in_the_tables_log(
 
     with monkeypatch.context() as patch:
         patch.setattr(SqliteLineage, "append", down)
-        run = lake.materialize(events, WEEK, engine="inline", raise_on_failure=False)
+        run = lake.materialize(clean, WEEK, engine="inline", raise_on_failure=False)
     assert not run.ok
-    assert "published as version" in str(run.results[0].error)
-    before = lake.plan(events, WEEK, refresh=True)
+    assert len(run.published(events)) == len(run.published(clean)) == 7, "what is published is published"
+    with pytest.raises(MaterializationFailed, match="published as version 0, but not recorded: lineage is down"):
+        run.raise_on_failure()
+    before = lake.plan("+silver.clean", WEEK, refresh=True)
     assert not before, "a plan sees what the table's log knows"
     assert _current(lake, "bronze.events") == {}, "and writes nothing"
-    lake.refresh(events, WEEK, engine="inline")
+    lake.refresh("+silver.clean", WEEK, engine="inline")
     _consistent(lake, "bronze.events", 7)
+    assert not any(s.failed for s in lake.status())
 
 
 def test_an_unrecorded_publication_survives_a_later_one(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,6 +182,28 @@ def test_of_two_runs_that_publish_the_same_new_partition_one_wins(
     _consistent(lake, "bronze.events", 7)
     folders = list(Path(lake.table(events).uri.removeprefix("file://")).glob("staged-*"))
     assert len(folders) == 1, "the loser leaves no files behind"
+
+
+def test_who_lost_is_not_tried_again_over_the_winner(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = DeltaLakeTable.publish
+    calls: list[int] = []
+
+    def beaten(self: DeltaLakeTable, *args: Any, **kwargs: Any) -> int:
+        if not calls:
+            calls.append(1)
+            lake.materialize(events, WEEK, engine="inline")
+        return publish(self, *args, **kwargs)
+
+    monkeypatch.setattr(DeltaLakeTable, "publish", beaten)
+    object.__setattr__(events, "retry", Retry(times=3))
+    try:
+        run = lake.materialize(events, WEEK, engine="inline", raise_on_failure=False)
+    finally:
+        object.__setattr__(events, "retry", Retry())
+    assert len(run.results[0].failed) == 7
+    assert "published by another run" in str(run.results[0].error)
+    assert lake.table(events).version() == 0
+    _consistent(lake, "bronze.events", 7)
 
 
 def test_runs_over_different_partitions_never_fail_each_other(lake: Lakehouse) -> None:
