@@ -49,6 +49,8 @@ class Location:
         """
         text = str(root)
         scheme, mark, rest = text.partition("://")
+        if not mark and re.match(r"(s3|file):", text):
+            raise SettingsError(f"the storage root {text!r} lacks a slash", hint=text.replace(":/", "://", 1))
         if not mark:
             found = cls(f"file://{Path(text).expanduser().absolute().as_posix()}", dict(options or {}))
         elif scheme not in SCHEMES or not rest.strip("/"):

@@ -1,8 +1,6 @@
 """``python -m lakehouse``: the command line."""
 
-import sys
-
-from lakehouse.cli import main
+from lakehouse.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -23,7 +23,7 @@ from lakehouse.partitions import PartitionSet
 from lakehouse.plan import Plan, Upstream, make_plan
 from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
 from lakehouse.selection import Targets, select
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, load_settings, project_folder
 from lakehouse.step import RunInfo, load, unrecorded
 from lakehouse.trace import Trace, trace
 
@@ -440,10 +440,10 @@ def assets_in(module: ModuleType | str) -> list[Asset]:
 
 
 def _import(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # A command's own folder is on Python's path, the one it is called in is not.
-        sys.path.append(here)
+    # A command's own folder is on Python's path; the one it is called in, and the project's, are not.
+    for folder in (Path.cwd(), project_folder()):
+        if folder is not None and str(folder) not in sys.path:
+            sys.path.append(str(folder))
     try:
         return importlib.import_module(name)
     except LakehouseError:
@@ -464,8 +464,9 @@ def _cause(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})" if trace is not None else ""
-    return f"{type(error).__name__}: {error}{place}"
+    if trace is None or isinstance(error, SyntaxError):  # which says itself where it is
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error} ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
 
 
 # ── the same verbs, without a lakehouse of one's own ──────────────────────────────────────

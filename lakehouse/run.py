@@ -130,13 +130,17 @@ class Run:
         return self._summary(asset).published
 
     def frame(self, asset: Asset | str) -> pl.LazyFrame:
-        """The rows of an asset that this run published, as it published them.
+        """The rows of an asset that this run published, as it published them; or those that it found up to date.
 
         Raises:
             UnknownAsset: the run published nothing of it
         """
         import polars as pl
 
+        key = asset if isinstance(asset, str) else asset.key
+        if not self._of(key) and key in self.plan.current:
+            found = next(target for target in self.plan.targets if target.key == key)
+            return load(self.home.table(found), found, self.plan.current[key])
         summary = self._summary(asset)
         done = [result for result in self._of(summary.asset.key) if result.published]
         if not done:

@@ -141,3 +141,9 @@ def _from_pyproject(folder: Path) -> tuple[Path | None, dict[str, Any]]:
                 )
             return file, {str(k).replace("-", "_"): v for k, v in table.items()}
     return None, {}
+
+
+def project_folder() -> Path | None:
+    """The folder of the ``pyproject.toml`` that settings are read from; None: there is none."""
+    file, _ = _from_pyproject(Path.cwd())
+    return None if file is None else file.parent

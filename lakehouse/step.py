@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import time
+import traceback
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -122,7 +124,8 @@ class StepResult:
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
         none = step.asset.partitions.empty()
-        return cls(step.id, step.asset.key, none, none, step.partitions, none, error=str(error), facts=facts)
+        told = error.message if isinstance(error, LakehouseError) else str(error)
+        return cls(step.id, step.asset.key, none, none, step.partitions, none, error=told, facts=facts)
 
 
 def run_step(
@@ -594,6 +597,8 @@ class _blaming:
 
     def __init__(self, asset: Asset, part: PartitionSet) -> None:
         self.what = f"{asset.key} {part}".rstrip() if asset.partitioned else asset.key
+        code = getattr(asset.function, "__code__", None)
+        self.file = code.co_filename if code else None
 
     def __enter__(self) -> None:
         return None
@@ -601,7 +606,15 @@ class _blaming:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception) and not isinstance(error, LakehouseError):
             text = str(error).strip() or "nothing more"
-            raise StepError(f"{self.what}: the function raised {type(error).__name__}: {text}") from error
+            raise StepError(
+                f"{self.what}: the function raised {type(error).__name__}: {text}{self._place(error)}"
+            ) from error
+
+    def _place(self, error: Exception) -> str:
+        """The last line of the asset's own module that the error went through."""
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if self.file is not None and f.filename == self.file]
+        return f" ({os.path.basename(own[-1].filename)}, line {own[-1].lineno})" if own else ""
 
 
 def load(
@@ -650,7 +663,8 @@ def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below:
         there = "there is no table" if newest is None else f"the table is only at version {newest}"
         raise StorageError(
             f"lineage knows version {known} of {asset}, but {there} at {table.uri}",
-            hint="see that storage and lineage belong together (LAKEHOUSE_STORAGE, LAKEHOUSE_LINEAGE)",
+            hint="see that storage and lineage belong together (LAKEHOUSE_STORAGE, LAKEHOUSE_LINEAGE); if the table "
+            "was deleted on purpose, delete the lineage store as well: what tables remain is found again in their logs",
         )
     if newest is None or (known is not None and newest <= known):
         return []

@@ -67,7 +67,7 @@ def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: P
         chosen,
         _up(graph, facts, asset, chosen, None),
         _down(graph, facts, asset, chosen),
-        tuple(history(asset.partitions, facts(asset.key), chosen)),
+        tuple(facts(asset.key) if partitions is None else history(asset.partitions, facts(asset.key), chosen)),
     )
 
 
@@ -129,7 +129,7 @@ def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionS
             for pin in (p for p in fact.inputs if p.asset == asset.key and p.version is not None):
                 read = asset.partitions.from_pairs(pin.partitions)
                 for piece, source in made:
-                    if pin.version >= (source.version or 0):
+                    if (pin.version or 0) >= (source.version or 0):
                         fresh = fresh | (piece & read)
             touched = part & PartitionSet(consumer.partitions, fresh.spans) if alike else part
             if touched and fresh:

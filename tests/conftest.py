@@ -9,7 +9,9 @@ import hypothesis
 import pytest
 
 # A busy machine is no fault in the code.
-hypothesis.settings.register_profile("lakehouse", deadline=None)
+hypothesis.settings.register_profile(
+    "lakehouse", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("lakehouse")
 
 # Before anything imports it: its asserts then tell what differed.
