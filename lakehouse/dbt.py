@@ -6,7 +6,6 @@ chunk needs, at the versions that are pinned; its tests run there as well, and w
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -132,10 +131,14 @@ class DbtProject(AssetSource):
             return result.result
 
     def _fresh(self, models: Iterable[Asset]) -> Any:
-        """A manifest to change and use up. dbt's own can be copied only as long as nothing was run with it."""
+        """A manifest to change and use up, parsed for this one run, from what dbt keeps of its last parse.
+
+        It can't run rightly with one that it has run with before, nor always with a copy of one.
+        """
+        manifest = self._parse()
         stamp = self._stamp()
         if self._parsed.get("as of") != stamp:
-            self._parsed.update({"as of": stamp, "manifest": self._parse(), "json": self._manifest()})
+            self._parsed.update({"as of": stamp, "json": self._manifest()})
         reader = _Reader(self, self._parsed["json"])
         for asset in models:
             node = reader.nodes.get(_model(asset).id)
@@ -144,7 +147,7 @@ class DbtProject(AssetSource):
                     f"{asset.key} was changed in {self.folder} since it was read",
                     hint="start anew, so that what is recorded is what is run",
                 )
-        return copy.deepcopy(self._parsed["manifest"])
+        return manifest
 
     def __getstate__(self) -> dict[str, Any]:
         # dbt's own objects don't travel; they are read again where the copy arrives.

@@ -409,15 +409,19 @@ def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:
 
 
 def _units(steps: Sequence[Step]) -> tuple[Unit, ...]:
-    """Group what one maker makes of one chunk.
+    """Group what one maker makes of one chunk, as far as nothing in between has to be done by another."""
+    try:
+        return _grouped(steps, _turns(steps))
+    except graphlib.CycleError:
+        # Makers that feed each other to and fro: by depth there are more groups, but never a circle of them.
+        return _grouped(steps, _depths(steps))
 
-    A step that needs something which lies between it and such a group can't join it. So every step counts how often
-    its own kind was left and entered again on the way to it, and only steps with the same count are grouped.
-    """
+
+def _turns(steps: Sequence[Step]) -> dict[str, int]:
+    """How often a step's own kind was left and entered again on the way to it."""
     known = {step.id: step for step in steps}
     rounds: dict[str, dict[Any, int]] = {}
-    groups: dict[Any, list[Step]] = {}
-    unit_of: dict[str, Any] = {}
+    turns: dict[str, int] = {}
     for step in steps:
         kind = _kind(step)
         seen: dict[Any, int] = {}
@@ -431,9 +435,32 @@ def _units(steps: Sequence[Step]) -> tuple[Unit, ...]:
         if step.asset.maker is not None:
             seen[kind] = max(seen.get(kind, 0), turn)
         rounds[step.id] = seen
-        unit_of[step.id] = (kind, turn)
-        groups.setdefault((kind, turn), []).append(step)
-    names = {key: _unit_id(members, key[1]) for key, members in groups.items()}
+        turns[step.id] = turn
+    return turns
+
+
+def _depths(steps: Sequence[Step]) -> dict[str, int]:
+    """How many changes of kind there are at most on the way to a step: more with every arrow between two kinds."""
+    known = {step.id: step for step in steps}
+    depths: dict[str, int] = {}
+    for step in steps:
+        kind = _kind(step)
+        depths[step.id] = max((depths[i] + (_kind(known[i]) != kind) for i in step.after), default=0)
+    return depths
+
+
+def _grouped(steps: Sequence[Step], turns: Mapping[str, int]) -> tuple[Unit, ...]:
+    groups: dict[Any, list[Step]] = {}
+    unit_of = {step.id: (_kind(step), turns[step.id] if step.asset.maker else 0) for step in steps}
+    for step in steps:
+        groups.setdefault(unit_of[step.id], []).append(step)
+    names: dict[Any, str] = {}
+    taken: set[str] = set()
+    for key, members in groups.items():
+        name = _unit_id(members, key[1])
+        # Two makers may bear one name.
+        names[key] = next(n for n in (name, *(f"{name} #{i}" for i in range(2, len(groups) + 2))) if n not in taken)
+        taken.add(names[key])
     units = [
         Unit(
             names[key],
@@ -451,7 +478,7 @@ def _kind(step: Step) -> Any:
     """What a step shares with those that it can be done together with."""
     if step.asset.maker is None:
         return step.id
-    return step.asset.maker.name, step.partitions.partitions.domain, step.chunk
+    return step.asset.maker, step.partitions.partitions.domain, step.chunk
 
 
 def _unit_id(steps: Sequence[Step], turn: int) -> str:
