@@ -116,7 +116,8 @@ class DbtProject(AssetSource):
 
     def _stamp(self) -> str:
         """Changes whenever a file of the project does, comes or goes."""
-        files = [(str(f), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(self._files())]
+        found = {f.relative_to(self.folder).as_posix(): f.stat() for f in self._files()}
+        files = [(name, stat.st_mtime_ns, stat.st_size) for name, stat in sorted(found.items())]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
     def _parse(self) -> Any:
