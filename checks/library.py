@@ -13,6 +13,7 @@ from typing import Any, final, overload
 import polars as pl
 
 from lakehouse.errors import DefinitionError
+from lakehouse.fingerprint import digest, fingerprint
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -32,6 +33,7 @@ class Check:
         upstream: the input whose partitions are measured too
         theirs: what is measured there
         blocking: whether a failure holds the partition back
+        given: what it was made with, as far as its expressions don't tell
     """
 
     name: str
@@ -43,6 +45,14 @@ class Check:
     upstream: str | None = None
     theirs: pl.Expr | None = field(default=None, repr=False)
     blocking: bool = True
+    given: str = field(default="", repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what it checks."""
+        expressions = (*self.measures.values(), self.fails, self.rows, self.failing, self.theirs)
+        told = (self.name, self.blocking, self.upstream, self.given, *self.measures)
+        return digest(*map(str, told), *map(str, expressions))
 
 
 @final
@@ -61,6 +71,11 @@ class FrameCheck:
     function: FrameFunction = field(repr=False)
     wants: str = ""
     blocking: bool = True
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what it checks."""
+        return digest(self.name, str(self.blocking), fingerprint(self.function))
 
     def __call__(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         return self.function(frame)
@@ -167,6 +182,7 @@ def accepted_values(column: str, values: Sequence[Any], *, blocking: bool = True
         f"{column} one of {shown}",
         ~pl.col(column).is_in(allowed),
         blocking,
+        given=repr(allowed),
     )
 
 
@@ -273,7 +289,7 @@ def custom(function: FrameFunction | None = None, /, *, blocking: bool = True, n
     return make if function is None else make(function)
 
 
-def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool) -> Check:
+def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool, *, given: str = "") -> Check:
     # Unlike a sum of it, `when` takes nothing but booleans: a number would pass as no failure at all.
     failing = pl.when(failing).then(pl.lit(True)).otherwise(pl.lit(False))
     return Check(
@@ -284,6 +300,7 @@ def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool) -> Check:
         rows=pl.col("failing"),
         failing=failing,
         blocking=blocking,
+        given=given,
     )
 
 

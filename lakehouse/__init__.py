@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.asset import Asset, Context, From, Layer, Retry, bronze, gold, silver
+from lakehouse.asset import Asset, Context, Freshness, From, Layer, Retry, bronze, gold, silver
 from lakehouse.errors import LakehouseError, MaterializationFailed
 from lakehouse.graph import AssetGraph
 from lakehouse.partitions import Daily, Hourly, Monthly, PartitionRange, PartitionSet, Static, Unpartitioned
@@ -31,6 +31,7 @@ __all__ = [
     "AssetGraph",
     "Context",
     "Daily",
+    "Freshness",
     "From",
     "Hourly",
     "Lakehouse",

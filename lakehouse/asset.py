@@ -6,22 +6,21 @@ graph), so that assets may be declared in any order.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import inspect
-import textwrap
 import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.errors import DefinitionError
-from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
+from lakehouse.fingerprint import digest, fingerprint
+from lakehouse.partitions import Partitions, PartitionSet, Rule, Unpartitioned
 
 if TYPE_CHECKING:
     import logging
@@ -55,10 +54,11 @@ class Layer(StrEnum):
 @final
 @dataclass(frozen=True)
 class From:
-    """Says outright which asset a parameter is.
+    """Says outright which asset a parameter is, and which of its partitions.
 
     Parameters:
         asset: the asset, or its key
+        rule: which of its partitions are read; None: what is obvious from how the two are cut
 
     Examples:
         >>> From("bronze.flights").key
@@ -66,6 +66,7 @@ class From:
     """
 
     asset: Asset | str
+    rule: Rule | None = None
 
     @property
     def key(self) -> str:
@@ -98,6 +99,80 @@ class Retry:
     def __post_init__(self) -> None:
         if self.times < 0 or self.delay < 0 or (self.timeout is not None and self.timeout <= 0):
             raise DefinitionError(f"{self} can't be: times and delay are 0 or more, a timeout is more than 0 seconds")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """How fresh an asset is kept: when it is refreshed, and when what is there is too old.
+
+    Parameters:
+        max_age: a published partition older than this is built anew; of partitions of time, only the newest one is
+            held to it, for those before it are history. A ``timedelta``, or text such as ``"26h"``, ``"7d"``
+        cron: when a deployed lakehouse refreshes it: five fields, such as ``"0 6 * * *"``
+        every: instead of ``cron``, the time between two refreshes
+        after_inputs: instead of both, when one of its inputs publishes
+        timezone: an IANA name; the clock that ``cron`` is of
+
+    Raises:
+        DefinitionError: a duration that is none, or more than one answer to when
+
+    Examples:
+        >>> Freshness(cron="0 6 * * *", max_age="26h").max_age
+        datetime.timedelta(days=1, seconds=7200)
+    """
+
+    max_age: timedelta | None = None
+    cron: str | None = None
+    every: timedelta | None = None
+    after_inputs: bool = False
+    timezone: str = "UTC"
+
+    def __init__(
+        self,
+        *,
+        max_age: timedelta | str | None = None,
+        cron: str | None = None,
+        every: timedelta | str | None = None,
+        after_inputs: bool = False,
+        timezone: str = "UTC",
+    ) -> None:
+        if sum((cron is not None, every is not None, after_inputs)) > 1:
+            raise DefinitionError("Freshness takes one of cron, every and after_inputs; more than one was given")
+        if cron is not None and (not isinstance(cron, str) or len(cron.split()) != 5):
+            raise DefinitionError(f"cron={cron!r} is no schedule of five fields", hint='e.g. "0 6 * * *"')
+        set_ = object.__setattr__
+        set_(self, "max_age", _duration("max_age", max_age))
+        set_(self, "cron", cron)
+        set_(self, "every", _duration("every", every))
+        set_(self, "after_inputs", after_inputs)
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+            raise DefinitionError(
+                f"{timezone!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
+            ) from None
+        set_(self, "timezone", timezone)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether it says when the asset is refreshed."""
+        return self.cron is not None or self.every is not None or self.after_inputs
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def _duration(name: str, given: timedelta | str | None) -> timedelta | None:
+    if given is None:
+        return None
+    if isinstance(given, str):
+        number, unit = given.strip()[:-1], given.strip()[-1:]
+        if number.isdecimal() and unit in _UNITS:
+            given = timedelta(**{_UNITS[unit]: int(number)})
+    if not isinstance(given, timedelta) or given <= timedelta(0):
+        raise DefinitionError(f"{name}={given!r} is no duration", hint='a timedelta, or text: "30m", "26h", "7d"')
+    return given
 
 
 @final
@@ -154,11 +229,13 @@ class Schema:
         name: what people call it
         columns: the columns, in order
         model: the pandera model behind it, which also checks values
+        rules: the checks of values, as text
     """
 
     name: str
     columns: tuple[Column, ...]
     model: Any = field(default=None, compare=False, repr=False)
+    rules: str = field(default="", repr=False)
 
     @classmethod
     def of(cls, model: Any) -> Schema:
@@ -179,12 +256,13 @@ class Schema:
                 )
                 for name, column in found.columns.items()
             )
+            rules = _rules(found)
         except Exception as error:
             raise DefinitionError(
                 f"the schema {getattr(model, '__name__', model)!r} can't be read: {type(error).__name__}: {error}",
                 hint="a schema is a pandera.polars DataFrameModel",
             ) from error
-        return cls(getattr(model, "__name__", str(model)), columns, model)
+        return cls(getattr(model, "__name__", str(model)), columns, model, rules)
 
     def __getitem__(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
@@ -194,9 +272,8 @@ class Schema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of names, types and nullability."""
-        text = "\n".join(f"{c.name}:{c.dtype}:{c.nullable}:{c.required}" for c in self.columns)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """A short hash of names, types, nullability and rules."""
+        return digest(*(f"{c.name}:{c.dtype}:{c.nullable}:{c.required}" for c in self.columns), self.rules)
 
     def lacks(self, asked: Schema) -> list[tuple[str, str]]:
         """What a consumer asks for and this schema doesn't promise: (column, why)."""
@@ -214,6 +291,20 @@ class Schema:
             elif want.required and not have.required:
                 faults.append((want.name, "is optional there, required here"))
         return faults
+
+
+def _rules(schema: Any) -> str:
+    """The value checks of a pandera schema as text, in the order in which they are declared."""
+
+    def told(checks: Any) -> list[Any]:
+        return [
+            (c.name, repr(c.statistics)) if c.statistics else (c.name, fingerprint(c._check_fn)) for c in checks or ()
+        ]
+
+    columns = [(name, c.unique, c.coerce, told(c.checks)) for name, c in schema.columns.items()]
+    plain = all(not (unique or coerce or checks) for _, unique, coerce, checks in columns)
+    whole = (told(schema.checks), schema.unique, schema.strict, schema.coerce)
+    return "" if plain and whole == ([], None, False, False) else repr((columns, whole))
 
 
 # ── assets ────────────────────────────────────────────────────────────────────────────────
@@ -273,6 +364,7 @@ class Asset:
         owners: who answers for it
         group: a word to draw it with its like
         retry: how often a step of it is tried
+        freshness: when it is refreshed, and when it is too old
         declared_version: its code version, where a person gives one
         maker: what computes it together with others; None: its function does
         declared: its signature, where it isn't read from the function's annotations
@@ -288,6 +380,7 @@ class Asset:
     owners: tuple[str, ...] = ()
     group: str = ""
     retry: Retry = field(default_factory=Retry)
+    freshness: Freshness | None = None
     declared_version: str | None = None
     maker: Maker | None = None
     declared: Signature | None = None
@@ -319,8 +412,18 @@ class Asset:
 
     @cached_property
     def code_version(self) -> str:
-        """The declared version, or a fingerprint of the function that is blind to comments and formatting."""
-        return self.declared_version or _fingerprint(self.function)
+        """The declared version, or a fingerprint of the function with its helpers, blind to comments and formatting."""
+        return self.declared_version or fingerprint(self.function)
+
+    @property
+    def schema_version(self) -> str:
+        """A fingerprint of its schema; empty: it has none."""
+        return self.schema.fingerprint if self.schema else ""
+
+    @cached_property
+    def checks_version(self) -> str:
+        """A fingerprint of its checks; empty: it has none."""
+        return digest(*sorted(check.fingerprint for check in self.checks)) if self.checks else ""
 
     @cached_property
     def _signature(self) -> Signature:
@@ -345,31 +448,6 @@ def _by_name(module: str, name: str) -> Any:
     import importlib
 
     return getattr(importlib.import_module(module), name)
-
-
-def _fingerprint(function: Callable[..., Any]) -> str:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        code = getattr(function, "__code__", None)
-        text = _bytecode(code, function.__doc__) if code else repr(function)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
-    if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
-        tree.decorator_list = []
-        if ast.get_docstring(tree) is not None:
-            tree.body = tree.body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:12]
-
-
-def _bytecode(code: types.CodeType, docstring: str | None = None) -> str:
-    """What code does, where its source is not to be had: without its place, and the same in every process."""
-    constants = [
-        _bytecode(c)
-        if isinstance(c, types.CodeType)
-        else repr(sorted(map(repr, c)) if isinstance(c, frozenset) else None if c == docstring else c)
-        for c in code.co_consts
-    ]
-    return repr((code.co_code, code.co_names, code.co_varnames, constants))
 
 
 def _read_signature(asset: Asset) -> Signature:
@@ -452,8 +530,8 @@ class Decorator(typing.Protocol):
         owners: Sequence[str] = (),
         group: str = "",
         retry: Retry | None = None,
+        freshness: Freshness | None = None,
         code_version: str | None = None,
-        description: str | None = None,
     ) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
@@ -468,8 +546,8 @@ def _decorator(layer: Layer) -> Decorator:
         owners: Sequence[str] = (),
         group: str = "",
         retry: Retry | None = None,
+        freshness: Freshness | None = None,
         code_version: str | None = None,
-        description: str | None = None,
     ) -> Any:
         def make(function: Callable[..., Any]) -> Asset:
             return _make(
@@ -480,8 +558,8 @@ def _decorator(layer: Layer) -> Decorator:
                 words={"tags": tags, "owners": owners},
                 group=group,
                 retry=retry,
+                freshness=freshness,
                 code_version=code_version,
-                description=description,
             )
 
         return make if function is None else make(function)
@@ -499,8 +577,8 @@ def _make(
     words: Mapping[str, Sequence[str]],
     group: str,
     retry: Retry | None,
+    freshness: Freshness | None,
     code_version: str | None,
-    description: str | None,
 ) -> Asset:
     name = getattr(function, "__name__", "")
     where = f"@{layer} {name or function!r}"
@@ -523,11 +601,13 @@ def _make(
     for word, given in words.items():
         if isinstance(given, str) or not isinstance(given, Collection) or not all(isinstance(w, str) for w in given):
             raise DefinitionError(f"{where}: {word} is a list of strings; given {given!r}")
-    for what, text in {"group": group, "code_version": code_version or "", "description": description or ""}.items():
+    for what, text in {"group": group, "code_version": code_version or ""}.items():
         if not isinstance(text, str):
             raise DefinitionError(f"{where}: {what} is a string; given {text!r}")
     if retry is not None and not isinstance(retry, Retry):
         raise DefinitionError(f"{where}: retry={retry!r} is no Retry", hint="e.g. Retry(times=3)")
+    if freshness is not None and not isinstance(freshness, Freshness):
+        raise DefinitionError(f"{where}: freshness={freshness!r} is no Freshness", hint='e.g. Freshness(max_age="1d")')
     if not isinstance(checks, Collection):
         raise DefinitionError(f"{where}: checks is a list of checks; given {checks!r}", hint="see lakehouse.checks")
     for check in checks:
@@ -543,11 +623,12 @@ def _make(
         function=function,
         partitions=partitions or Unpartitioned(),
         checks=tuple(checks),
-        description=inspect.cleandoc(description or function.__doc__ or ""),
+        description=inspect.cleandoc(function.__doc__ or ""),
         tags=tuple(words["tags"]),
         owners=tuple(words["owners"]),
         group=group,
         retry=retry or Retry(),
+        freshness=freshness,
         declared_version=code_version,
     )
 

@@ -22,7 +22,7 @@ from lakehouse.errors import (
     nearest,
     shorten,
 )
-from lakehouse.partitions import misfit
+from lakehouse.partitions import Now, PartitionMapping, Rule, misfit
 
 
 @final
@@ -37,6 +37,11 @@ class Edge:
 
     parameter: Parameter
     asset: Asset
+
+    @property
+    def rule(self) -> Rule | None:
+        """How its partitions become the consumer's, where that was said outright."""
+        return self.parameter.source.rule if self.parameter.source is not None else None
 
 
 @final
@@ -106,6 +111,10 @@ class AssetGraph:
     def inputs(self, asset: Asset | str) -> tuple[Edge, ...]:
         """What an asset is made from."""
         return self._edges[self[asset].key]
+
+    def mapping(self, asset: Asset, edge: Edge, now: Now) -> PartitionMapping:
+        """How the partitions of an input become those of the asset."""
+        return PartitionMapping(asset.partitions, edge.asset.partitions, now, edge.rule)
 
     def consumers(self, asset: Asset | str) -> tuple[Asset, ...]:
         """What is made from an asset."""
@@ -247,7 +256,7 @@ def _check_layer(asset: Asset, edge: Edge) -> None:
 
 
 def _check_partitions(asset: Asset, edge: Edge) -> None:
-    fault = misfit(asset.partitions, edge.asset.partitions)
+    fault = misfit(asset.partitions, edge.asset.partitions, edge.rule)
     if fault:
         raise PartitionMismatch(
             f"{asset.key} ({asset.partitions}) can't be made from {edge.asset.key} ({edge.asset.partitions}): {fault}"

@@ -24,6 +24,7 @@ from lakehouse.plan import Plan, Upstream, make_plan
 from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
 from lakehouse.selection import Targets, select
 from lakehouse.settings import Settings, load_settings, project_folder
+from lakehouse.staleness import Reason, stale
 from lakehouse.step import RunInfo, load, unrecorded
 from lakehouse.trace import Trace, trace
 
@@ -46,6 +47,7 @@ class AssetStatus:
         expected: the partitions that could be there by now; present: those that are
         held: those whose last attempt was held back by checks
         failed: those whose last attempt failed
+        stale: why those that are there are out of date
         rows: rows in the table; None: there is none
         last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
             nothing was ever tried
@@ -59,6 +61,7 @@ class AssetStatus:
     present: PartitionSet
     held: PartitionSet
     failed: PartitionSet
+    stale: tuple[Reason, ...]
     rows: int | None
     last: Fact | None
     checks: tuple[CheckResult, ...]
@@ -154,7 +157,7 @@ class Lakehouse:
         Parameters:
             targets: an asset, several, or a selection such as ``"+gold.*"``
             partitions: a key, a list of keys, a range ``"a...b"`` with both ends; None: what is missing
-            upstream: what to do about inputs: build those ``"missing"``, ``"all"`` of them, or ``"none"``
+            upstream: which inputs to build: those ``"missing"``, also those ``"stale"``, ``"all"``, or ``"none"``
             refresh: leave target partitions that are there
             chunk: partitions in a step, at most
             now: the present
@@ -164,7 +167,7 @@ class Lakehouse:
             PartitionError: partitions that can't be
             PlanError: a request that can't be planned
         """
-        return self._plan(self._observe(targets), targets, partitions, upstream, refresh, chunk, now)
+        return self._plan(self._observe(self._involved(targets)), targets, partitions, upstream, refresh, chunk, now)
 
     def materialize(
         self,
@@ -183,7 +186,7 @@ class Lakehouse:
             targets: an asset, several, or a selection such as ``"+gold.*"``
             partitions: a key, a list of keys, a range ``"a...b"`` with both ends, built whether they are there or
                 not; None: what is missing
-            upstream: what to do about inputs: build those ``"missing"``, ``"all"`` of them, or ``"none"``
+            upstream: which inputs to build: those ``"missing"``, also those ``"stale"``, ``"all"``, or ``"none"``
             engine: ``"prefect"``, ``"inline"``, or an engine
             chunk: partitions in a step, at most
             raise_on_failure: whether a run in which something failed raises; else it is returned
@@ -207,7 +210,10 @@ class Lakehouse:
         raise_on_failure: bool = True,
         watcher: Watcher | None = None,
     ) -> Run:
-        """Build only what is missing of what is named. With nothing missing it writes nothing.
+        """Bring what is named up to date: build what is missing or stale of it. With nothing to do it writes nothing.
+
+        A partition is stale if its code, schema or checks changed, if an input has other rows than those that it was
+        made from, if it was held back, or if it is too old. What comes out as it was isn't followed downstream.
 
         Takes, returns and raises what [Lakehouse.materialize][] does.
         """
@@ -238,7 +244,8 @@ class Lakehouse:
         """
         assets = tuple(self.graph) if targets is None else self.select(targets)
         moment = now or datetime.now(UTC)
-        return self._each(assets, lambda asset: self._status(asset, moment))
+        seen = self._observe({a.key: a for one in assets for a in (one, *self._inputs(one))}.values())
+        return self._each(assets, lambda asset: self._status(asset, seen, moment))
 
     def trace(self, asset: Asset | str, partitions: Any = None) -> Trace:
         """What an asset's rows were made from, and what was made from them, with versions.
@@ -269,7 +276,7 @@ class Lakehouse:
     ) -> Run:
         began = time.perf_counter()
         walker = _engine(engine or self.settings.engine, self.settings.workers)
-        seen = self._observe(targets)
+        seen = self._observe(self._involved(targets))
         plan = self._plan(seen, targets, partitions, upstream, refresh, chunk, None)
         found = [fact for one in seen.values() for fact in one.unrecorded]
         if found:
@@ -296,16 +303,23 @@ class Lakehouse:
             lambda asset: seen[asset.key].state,
             partitions=partitions,
             upstream=upstream,
-            only_missing=refresh,
+            refresh=refresh,
             chunk=self.settings.chunk if chunk is None else chunk,
             now=now or datetime.now(UTC),
         )
 
-    def _observe(self, targets: Targets) -> dict[str, _Seen]:
-        """What lineage and the tables' own logs say of the targets and of all they depend on."""
-        named = self.select(targets)
-        needed = {a.key: a for target in named for a in (*self.graph.ancestors(target), target)}
-        return dict(zip(needed, self._each(needed.values(), self._see), strict=True))
+    def _involved(self, targets: Targets) -> list[Asset]:
+        """The targets and all they depend on."""
+        needed = {a.key: a for one in self.select(targets) for a in (*self.graph.ancestors(one), one)}
+        return list(needed.values())
+
+    def _inputs(self, asset: Asset) -> list[Asset]:
+        return [edge.asset for edge in self.graph.inputs(asset)]
+
+    def _observe(self, assets: Iterable[Asset]) -> dict[str, _Seen]:
+        """What lineage and the tables' own logs say of assets."""
+        listed = list(assets)
+        return dict(zip((a.key for a in listed), self._each(listed, self._see), strict=True))
 
     def _see(self, asset: Asset) -> _Seen:
         found = unrecorded(self.table(asset), self.lineage, asset.key)
@@ -321,10 +335,9 @@ class Lakehouse:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="lakehouse") as pool:
             return list(pool.map(look, listed))
 
-    def _status(self, asset: Asset, now: datetime) -> AssetStatus:
+    def _status(self, asset: Asset, seen: Mapping[str, _Seen], now: datetime) -> AssetStatus:
         table = self.table(asset)
-        seen = self._see(asset)
-        state = seen.state
+        state = seen[asset.key].state
         held = state.last(Status.REJECTED)
         tried = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
         shown = [_checks_of(part, fact) for part, fact in (*state.current, *tried)]
@@ -334,6 +347,7 @@ class Lakehouse:
             present=state.present,
             held=held,
             failed=state.last(Status.FAILED),
+            stale=tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, now)),
             rows=None if table.version() is None else sum(table.rows().values()),
             last=_last(state),
             checks=merge_checks(shown),
@@ -483,7 +497,8 @@ def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
             from lakehouse.dbt import dbt_assets
 
             known = {asset.key for asset in assets}
-            assets += [a for a in dbt_assets(settings.dbt, sources=assets) if a.key not in known]
+            models = dbt_assets(settings.dbt, sources=assets, target=settings.dbt_target)
+            assets += [model for model in models if model.key not in known]
     return Lakehouse(assets, settings=settings)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -22,6 +22,32 @@ RANGE_MARK = "..."
 
 Key = str | int | date | datetime
 """What can name one partition: its key, or the value behind it."""
+
+@final
+@dataclass(frozen=True)
+class Present:
+    """The present as a plan sees it: the clock, and the dynamic keys that are registered.
+
+    Parameters:
+        now: the clock
+        keys: by name of the dynamic partitions, the keys that are registered
+
+    Examples:
+        >>> Present.of(datetime(2013, 1, 1, tzinfo=UTC)).keys
+        {}
+    """
+
+    now: datetime
+    keys: Mapping[str, Collection[str]] = field(default_factory=dict, hash=False)
+
+    @classmethod
+    def of(cls, now: Now) -> Present:
+        """The clock alone, or a present as it is."""
+        return now if isinstance(now, Present) else cls(now)
+
+
+Now = datetime | Present
+"""The present: where no dynamic partitions are about, the clock will do."""
 
 Pairs = tuple[tuple[str, str], ...]
 """A partition set as text, for storage: first and last key of each interval, both included."""
@@ -312,9 +338,14 @@ class Partitions(ABC):
     def token(self, ordinal: int) -> str:
         """The name of a partition in storage: safe in a path; sorts as the ordinals do, for ordered partitions."""
 
-    def all(self, now: datetime) -> PartitionSet:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns whose values say which partition a row belongs to; none where they aren't all declared."""
+        return (self.column,) if self.column else ()
+
+    def all(self, now: Now) -> PartitionSet:
         """Every partition that is complete at ``now``."""
-        return PartitionSet(self, (self.bounds(now),))
+        return PartitionSet(self, (self.bounds(Present.of(now).now),))
 
     def empty(self) -> PartitionSet:
         """No partition."""
@@ -334,7 +365,7 @@ class Partitions(ABC):
             )
         return PartitionRange(self, low, high + 1)
 
-    def select(self, wanted: object, *, now: datetime | None = None) -> PartitionSet:
+    def select(self, wanted: object, *, now: Now | None = None) -> PartitionSet:
         """Read what a person asked for, and see that it lies within the definition's range.
 
         Parameters:
@@ -390,8 +421,8 @@ class Partitions(ABC):
                 ordinal = self.parse(first)
                 yield ordinal, ordinal + 1
 
-    def _check_range(self, chosen: PartitionSet, now: datetime | None) -> None:
-        low, high = self.bounds(now or datetime.max.replace(tzinfo=UTC))
+    def _check_range(self, chosen: PartitionSet, now: Now | None) -> None:
+        low, high = self.bounds(Present.of(now).now if now else datetime.max.replace(tzinfo=UTC))
         outside = chosen - PartitionSet(self, ((low, high),))
         if outside:
             if now is None and self.bounded_by_now:
@@ -781,6 +812,10 @@ class Static(Partitions):
 # ── mappings ──────────────────────────────────────────────────────────────────────────────
 
 
+class Rule(ABC):
+    """Which partitions of an input those of its consumer are made from, where it isn't obvious."""
+
+
 @final
 @dataclass(frozen=True)
 class PartitionMapping:
@@ -790,6 +825,7 @@ class PartitionMapping:
         down: how the consumer is cut
         up: how the producer is cut
         now: the present, which bounds partitions that go on as time goes by
+        rule: which of them; None: what is obvious from how the two are cut
 
     Raises:
         PartitionError: the two can't be mapped
@@ -803,10 +839,11 @@ class PartitionMapping:
 
     down: Partitions
     up: Partitions
-    now: datetime
+    now: Now
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
-        fault = misfit(self.down, self.up)
+        fault = misfit(self.down, self.up, self.rule)
         if fault:
             raise PartitionError(fault)
 
@@ -819,7 +856,7 @@ class PartitionMapping:
         return carry(given, self.down, self.now)
 
 
-def carry(these: PartitionSet, target: Partitions, now: datetime) -> PartitionSet:
+def carry(these: PartitionSet, target: Partitions, now: Now) -> PartitionSet:
     """The partitions of one definition that share some time (or key) with those of another.
 
     Examples:
@@ -848,7 +885,7 @@ def carry(these: PartitionSet, target: Partitions, now: datetime) -> PartitionSe
     return target.all(now)
 
 
-def misfit(down: Partitions, up: Partitions) -> str | None:
+def misfit(down: Partitions, up: Partitions, rule: Rule | None = None) -> str | None:
     """Say why partitions can't be made from others; None where they can.
 
     Examples:

@@ -7,52 +7,24 @@ from __future__ import annotations
 
 import graphlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 from typing import Any, Literal, final, get_args
 
 from lakehouse.asset import Asset
 from lakehouse.errors import PartitionError, PlanError, shorten
-from lakehouse.graph import AssetGraph
-from lakehouse.lineage.state import AssetState
-from lakehouse.partitions import PartitionMapping, Partitions, PartitionSet, TimePartitions, carry
+from lakehouse.graph import AssetGraph, Edge
+from lakehouse.partitions import Now, PartitionMapping, Partitions, PartitionSet, Present, Rule, TimePartitions, carry
+from lakehouse.staleness import Cause, Reason, States, stale
 
-Upstream = Literal["missing", "all", "none"]
-"""What is done about a target's inputs: build what was never built, build all of them, or leave them."""
+Upstream = Literal["missing", "stale", "all", "none"]
+"""What is done about a target's inputs: build what was never built, also what is out of date, all of them, or nothing.
+"""
 
 CHUNK = 30
 """Partitions in a step, where nobody says otherwise."""
-
-
-class Cause(StrEnum):
-    """Why a partition is built."""
-
-    ASKED = "asked for"
-    MISSING = "missing"
-    UPSTREAM = "missing upstream of"
-    REBUILT = "upstream of"
-
-
-@final
-@dataclass(frozen=True)
-class Reason:
-    """Why some partitions of a step are built.
-
-    Parameters:
-        cause: the kind of reason
-        partitions: which of them
-        consumer: for upstream partitions, the asset that needs them
-    """
-
-    cause: Cause
-    partitions: PartitionSet
-    consumer: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.cause} {self.consumer}" if self.consumer else str(self.cause)
 
 
 @final
@@ -66,6 +38,7 @@ class Input:
         partitions: which of its partitions
         version: the table version that the plan saw; None: not there yet
         steps: ids of the steps of this plan that make these partitions
+        rule: how its partitions become the step's, where that was said outright
     """
 
     parameter: str
@@ -73,6 +46,7 @@ class Input:
     partitions: PartitionSet
     version: int | None
     steps: tuple[str, ...]
+    rule: Rule | None = None
 
 
 @final
@@ -88,6 +62,8 @@ class Step:
         reasons: why, for all of the partitions
         now: the present as the plan saw it
         chunk: number of the chunk, the same for assets that are cut alike
+        contents: what stands for the rows that are there, by partition key
+        rows: how many rows it may come to, going by what was published before; None: nothing was
     """
 
     id: str
@@ -95,8 +71,15 @@ class Step:
     partitions: PartitionSet
     inputs: tuple[Input, ...]
     reasons: tuple[Reason, ...]
-    now: datetime = field(repr=False)
+    now: Now = field(repr=False)
     chunk: int = 0
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    rows: int | None = None
+
+    @property
+    def maybe(self) -> PartitionSet:
+        """The partitions that are built only if an input of theirs changes in this run."""
+        return _all(self.asset.partitions, [r for r in self.reasons if r.cause is Cause.MAYBE])
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -105,7 +88,7 @@ class Step:
 
     def mapping(self, given: Input) -> PartitionMapping:
         """How the partitions of an input become those of the step."""
-        return PartitionMapping(self.asset.partitions, given.asset.partitions, self.now)
+        return PartitionMapping(self.asset.partitions, given.asset.partitions, self.now, given.rule)
 
 
 @final
@@ -173,23 +156,23 @@ class Plan:
 def make_plan(
     graph: AssetGraph,
     targets: Sequence[Asset],
-    states: Callable[[Asset], AssetState],
+    states: States,
     *,
     partitions: Any = None,
     upstream: Upstream = "missing",
-    only_missing: bool = False,
+    refresh: bool = False,
     chunk: int = CHUNK,
-    now: datetime,
+    now: Now,
 ) -> Plan:
     """Work out what has to be built.
 
     Parameters:
         graph: all assets
         targets: what to build, producers first
-        states: what lineage says of an asset
+        states: what lineage says of an asset; it is asked about the targets and their ancestors
         partitions: which partitions of the targets: a key, a list, a range ``"a...b"``; None: what is missing
         upstream: what is done about the targets' inputs
-        only_missing: leave target partitions that are there (a refresh)
+        refresh: build only what is missing or out of date of the targets
         chunk: partitions in a step, at most
         now: the present: partitions that aren't over yet are not there
 
@@ -201,35 +184,124 @@ def make_plan(
         raise PlanError(f"upstream={upstream!r} is not known; there are {', '.join(get_args(Upstream))}")
     if not isinstance(chunk, int) or chunk < 1:
         raise PlanError(f"chunk={chunk!r} can't be: a chunk holds 1 partition or more")
-    ready = _ready(graph, now)
+    needed = {a.key for target in targets for a in (target, *graph.ancestors(target))}
+    involved = [asset for asset in graph if asset.key in needed]
+    ready = _ready(graph, involved, now)
     asked = _asked(graph, targets, partitions, ready, now)
-    reasons: dict[str, list[Reason]] = {}
-    current: dict[str, PartitionSet] = {}
+    wants = _Wants(graph, involved, states, upstream, ready, now)
     for asset in targets:
         wanted = asked[asset.key]
-        missing = wanted - states(asset).present
-        if only_missing or (partitions is None and asset.partitioned):
-            current[asset.key] = wanted - missing
-            found = [Reason(Cause.MISSING, missing)]
+        if refresh:
+            wants.keep(asset, wanted)
+        elif partitions is None and asset.partitioned:
+            wants.add(asset, Reason(Cause.MISSING, wanted - states(asset).present))
         else:
-            found = [Reason(Cause.ASKED, wanted)]
-        reasons[asset.key] = [r for r in found if r.partitions]
-    for asset in reversed(list(graph)):
-        wanted = _all(asset.partitions, reasons.get(asset.key, ()))
-        if wanted:
-            _want_inputs(graph, asset, wanted, states, upstream, reasons, ready, now)
-    steps = _steps(graph, reasons, states, chunk, ready, now)
-    return Plan(steps, tuple(targets), current, now)
+            wants.add(asset, Reason(Cause.ASKED, wanted))
+    wants.settle()
+    current = {
+        asset.key: asked[asset.key] - wants.of(asset)
+        for asset in targets
+        if refresh or (partitions is None and asset.partitioned)
+    }
+    return Plan(_steps(wants, chunk), tuple(targets), current, Present.of(now).now)
 
 
-def _ready(graph: AssetGraph, now: datetime) -> dict[str, PartitionSet]:
+class _Wants:
+    """What is to be built, and why: grows until nothing more follows from it."""
+
+    def __init__(
+        self,
+        graph: AssetGraph,
+        assets: Sequence[Asset],
+        states: States,
+        upstream: Upstream,
+        ready: Mapping[str, PartitionSet],
+        now: Now,
+    ) -> None:
+        self.graph = graph
+        self.assets = assets
+        self.states = states
+        self.upstream = upstream
+        self.ready = ready
+        self.now = now
+        self.reasons: dict[str, list[Reason]] = {asset.key: [] for asset in assets}
+        self.kept: dict[str, PartitionSet] = {}
+
+    def add(self, asset: Asset, reason: Reason) -> None:
+        """Want some partitions."""
+        if reason.partitions:
+            self.reasons[asset.key].append(reason)
+
+    def keep(self, asset: Asset, partitions: PartitionSet) -> None:
+        """Have some partitions up to date in the end, be there much to do for it or nothing."""
+        known = self.kept.get(asset.key)
+        self.kept[asset.key] = partitions if known is None else known | partitions
+
+    def of(self, asset: Asset) -> PartitionSet:
+        """The partitions that are wanted."""
+        return _all(asset.partitions, self.reasons[asset.key])
+
+    def needed(self, asset: Asset, edge: Edge, partitions: PartitionSet) -> PartitionSet:
+        """What some partitions need of an input."""
+        return self.graph.mapping(asset, edge, self.now).upstream(partitions) & self.ready[edge.asset.key]
+
+    def settle(self) -> None:
+        """Follow the wants up to what they lack and down to what they change, until nothing is added."""
+        if self.upstream == "stale":
+            for asset in reversed(self.assets):
+                scope = self.kept.get(asset.key, asset.partitions.empty()) | self.of(asset)
+                for edge in self.graph.inputs(asset):
+                    self.keep(edge.asset, self.needed(asset, edge, scope))
+        for asset in self.assets:
+            if asset.key in self.kept:
+                kept = self.kept[asset.key] - self.of(asset)
+                for reason in stale(self.graph, asset, kept, self.states, self.now):
+                    self.add(asset, reason)
+        size = -1
+        while size != (size := sum(len(found) for found in self.reasons.values())):
+            for asset in reversed(self.assets):
+                self._lacking(asset)
+            for asset in self.assets:
+                self._following(asset)
+
+    def _lacking(self, asset: Asset) -> None:
+        """Want what an asset's inputs lack."""
+        wanted = self.of(asset)
+        if not wanted:
+            return
+        for edge in self.graph.inputs(asset):
+            extra = self.needed(asset, edge, wanted) - self.of(edge.asset)
+            present = self.states(edge.asset).present
+            if self.upstream != "all":
+                extra = extra - present
+            if extra and self.upstream == "none":
+                raise PlanError(
+                    f"{asset.key} needs {edge.asset.key} {extra}".rstrip() + ", which was never built",
+                    hint='leave upstream at "missing" to build it as well',
+                )
+            self.add(edge.asset, Reason(Cause.UPSTREAM, extra - present, asset.key))
+            self.add(edge.asset, Reason(Cause.REBUILT, extra & present, asset.key))
+
+    def _following(self, asset: Asset) -> None:
+        """Want what may change because an input is built."""
+        kept = self.kept.get(asset.key)
+        if not kept:
+            return
+        for edge in self.graph.inputs(asset):
+            built = self.of(edge.asset)
+            if built:
+                touched = self.graph.mapping(asset, edge, self.now).downstream(built) & kept
+                self.add(asset, Reason(Cause.MAYBE, touched - self.of(asset), edge.asset.key))
+
+
+def _ready(graph: AssetGraph, assets: Sequence[Asset], now: Now) -> dict[str, PartitionSet]:
     """The partitions that can be whole by now: those whose own time is over, and that of all they are made from.
 
     The two differ where an input is cut otherwise: a day in New York is over five hours before all
     that it needs of days in UTC.
     """
     ready: dict[str, PartitionSet] = {}
-    for asset in graph:
+    for asset in assets:
         over = asset.partitions.all(now)
         if not asset.partitioned:
             # Of an input whose first partition isn't over yet there is nothing to make it from.
@@ -237,8 +309,9 @@ def _ready(graph: AssetGraph, now: datetime) -> dict[str, PartitionSet]:
             ready[asset.key] = asset.partitions.empty() if bare else over
             continue
         for edge in graph.inputs(asset):
-            needed = carry(over, edge.asset.partitions, now)
-            over = over - carry(needed - ready[edge.asset.key], asset.partitions, now)
+            mapping = graph.mapping(asset, edge, now)
+            needed = mapping.upstream(over)
+            over = over - mapping.downstream(needed - ready[edge.asset.key])
         ready[asset.key] = over
     return ready
 
@@ -247,42 +320,12 @@ def _all(partitions: Partitions, reasons: Sequence[Reason]) -> PartitionSet:
     return PartitionSet(partitions, tuple(span for r in reasons for span in r.partitions.spans))
 
 
-def _want_inputs(
-    graph: AssetGraph,
-    asset: Asset,
-    wanted: PartitionSet,
-    states: Callable[[Asset], AssetState],
-    upstream: Upstream,
-    reasons: dict[str, list[Reason]],
-    ready: Mapping[str, PartitionSet],
-    now: datetime,
-) -> None:
-    """Add to the reasons what an asset's inputs lack."""
-    for edge in graph.inputs(asset):
-        needed = PartitionMapping(asset.partitions, edge.asset.partitions, now).upstream(wanted)
-        needed = needed & ready[edge.asset.key]
-        known = reasons.setdefault(edge.asset.key, [])
-        extra = needed - _all(edge.asset.partitions, known)
-        if upstream != "all":
-            extra = extra - states(edge.asset).present
-        if not extra:
-            continue
-        if upstream == "none":
-            raise PlanError(
-                f"{asset.key} needs {edge.asset.key} {extra}".rstrip() + ", which was never built",
-                hint='leave upstream at "missing" to build it as well',
-            )
-        missing = extra - states(edge.asset).present
-        found = ((Cause.UPSTREAM, missing), (Cause.REBUILT, extra - missing))
-        known += [Reason(cause, part, asset.key) for cause, part in found if part]
-
-
 def _asked(
     graph: AssetGraph,
     targets: Sequence[Asset],
     partitions: Any,
     ready: Mapping[str, PartitionSet],
-    now: datetime,
+    now: Now,
 ) -> dict[str, PartitionSet]:
     """Which partitions of each target are meant; unpartitioned ones are meant whole."""
     if partitions is None:
@@ -317,10 +360,10 @@ def _asked(
 
 
 def _check_ready(
-    graph: AssetGraph, asset: Asset, early: PartitionSet, ready: Mapping[str, PartitionSet], now: datetime
+    graph: AssetGraph, asset: Asset, early: PartitionSet, ready: Mapping[str, PartitionSet], now: Now
 ) -> None:
     for edge in graph.inputs(asset):
-        lacking = carry(early, edge.asset.partitions, now) - ready[edge.asset.key]
+        lacking = graph.mapping(asset, edge, now).upstream(early) - ready[edge.asset.key]
         if lacking:
             raise PartitionError(
                 f"{asset.key} {early} can't be whole yet: it needs {edge.asset.key} {lacking}",
@@ -328,7 +371,7 @@ def _check_ready(
             )
 
 
-def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: PartitionError, now: datetime) -> PartitionSet:
+def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: PartitionError, now: Now) -> PartitionSet:
     """What a range in another target's form, or beyond this one's own bounds, means for an asset."""
     for given in understood:
         both_time = isinstance(given.partitions, TimePartitions) and isinstance(asset.partitions, TimePartitions)
@@ -337,66 +380,51 @@ def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: Partiti
     raise fault
 
 
-def _steps(
-    graph: AssetGraph,
-    reasons: Mapping[str, list[Reason]],
-    states: Callable[[Asset], AssetState],
-    chunk: int,
-    ready: Mapping[str, PartitionSet],
-    now: datetime,
-) -> tuple[Step, ...]:
-    wanted = {a.key: w for a in graph if (w := _all(a.partitions, reasons.get(a.key, ())))}
+def _steps(wants: _Wants, chunk: int) -> tuple[Step, ...]:
+    wanted = {asset.key: these for asset in wants.assets if (these := wants.of(asset))}
     # Assets that are cut alike are chunked at the same places, so that a chunk needs one chunk of its input.
     anchors: dict[Any, int] = {}
     for these in wanted.values():
         domain = these.partitions.domain
         anchors[domain] = min(anchors.get(domain, these.spans[0][0]), these.spans[0][0])
     made: dict[str, list[Step]] = {}
-    for asset in graph:
-        if asset.key not in wanted:
-            continue
-        these = wanted[asset.key]
-        made[asset.key] = [
-            Step(
-                id=f"{asset.key}/{part.hull}" if asset.partitioned else asset.key,
-                asset=asset,
-                partitions=part,
-                inputs=tuple(
-                    _input(
-                        asset,
-                        part,
-                        edge.parameter.name,
-                        edge.asset,
-                        made.get(edge.asset.key, []),
-                        states(edge.asset).version,
-                        ready[edge.asset.key],
-                        now,
-                    )
-                    for edge in graph.inputs(asset)
-                ),
-                reasons=tuple(
-                    Reason(r.cause, r.partitions & part, r.consumer) for r in reasons[asset.key] if r.partitions & part
-                ),
-                now=now,
-                chunk=(part.hull.low - anchors[these.partitions.domain]) // chunk,
-            )
-            for part in these.chunks(chunk, anchor=anchors[these.partitions.domain])
-        ]
+    for asset in wants.assets:
+        if asset.key in wanted:
+            these = wanted[asset.key]
+            anchor = anchors[these.partitions.domain]
+            parts = these.chunks(chunk, anchor=anchor)
+            made[asset.key] = [_step(wants, asset, part, made, (part.hull.low - anchor) // chunk) for part in parts]
     return tuple(step for steps in made.values() for step in steps)
 
 
-def _input(
-    asset: Asset,
-    part: PartitionSet,
-    parameter: str,
-    source: Asset,
-    steps: Sequence[Step],
-    version: int | None,
-    ready: PartitionSet,
-    now: datetime,
-) -> Input:
-    needed = PartitionMapping(asset.partitions, source.partitions, now).upstream(part) & ready
-    return Input(parameter, source, needed, version, _makers(steps, needed))
+def _step(wants: _Wants, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:
+    state = wants.states(asset)
+    each = state.rows_per_partition
+    return Step(
+        id=f"{asset.key}/{part.hull}" if asset.partitioned else asset.key,
+        asset=asset,
+        partitions=part,
+        inputs=tuple(_input(wants, asset, part, edge, made) for edge in wants.graph.inputs(asset)),
+        reasons=tuple(
+            Reason(r.cause, r.partitions & part, r.about) for r in wants.reasons[asset.key] if r.partitions & part
+        ),
+        now=wants.now,
+        chunk=chunk,
+        contents=state.contents(part),
+        rows=None if each is None else round(each * len(part)),
+    )
+
+
+def _input(wants: _Wants, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:
+    needed = wants.needed(asset, edge, part)
+    return Input(
+        edge.parameter.name,
+        edge.asset,
+        needed,
+        wants.states(edge.asset).version,
+        _makers(made.get(edge.asset.key, ()), needed),
+        edge.rule,
+    )
 
 
 def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:

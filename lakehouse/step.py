@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
-from lakehouse.asset import Asset, Context
+from lakehouse.asset import Asset, Context, Retry
 from lakehouse.errors import (
     LakehouseError,
     LineageError,
@@ -82,6 +82,8 @@ class StepResult:
         rejected: what its checks held back
         failed: what an error kept from being made; error: that error
         skipped: what was left out because its input isn't there
+        unchanged: of what is published, what has the very rows that it had before
+        current: what was left as it is, because no input of it has changed after all
         facts: what was recorded
         seconds: how long it took
         unrecorded: whether lineage doesn't know yet what was published
@@ -93,6 +95,8 @@ class StepResult:
     rejected: PartitionSet
     failed: PartitionSet
     skipped: PartitionSet
+    unchanged: PartitionSet
+    current: PartitionSet
     version: int | None = None
     error: str | None = None
     facts: tuple[Fact, ...] = ()
@@ -114,18 +118,23 @@ class StepResult:
         """How many rows were published."""
         return sum(f.rows for f in self.facts if f.status is Status.PUBLISHED)
 
+    @property
+    def changed(self) -> PartitionSet:
+        """What has other rows now than before."""
+        return self.published - self.unchanged
+
     @classmethod
-    def of_skip(cls, step: Step, skipped: PartitionSet) -> StepResult:
-        """What is known of a step before it is done: what it can't make."""
+    def of_outlook(cls, step: Step, todo: PartitionSet, skipped: PartitionSet) -> StepResult:
+        """What is known of a step before it is done: what it will make, if nothing fails, and what it can't."""
         none = step.asset.partitions.empty()
-        return cls(step.id, step.asset.key, none, none, none, skipped)
+        return cls(step.id, step.asset.key, todo, none, none, skipped, none, step.partitions - todo - skipped)
 
     @classmethod
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
         none = step.asset.partitions.empty()
         told = error.message if isinstance(error, LakehouseError) else str(error)
-        return cls(step.id, step.asset.key, none, none, step.partitions, none, error=told, facts=facts)
+        return cls(step.id, step.asset.key, none, none, step.partitions, none, none, none, error=told, facts=facts)
 
 
 def run_step(
@@ -169,13 +178,13 @@ def run_unit(
     """Do a unit's steps: one, or those that one maker computes in one go.
 
     Takes what [run_step][] does. Of several steps one that fails doesn't stop those that don't need it: its failure is
-    in its result.
+    in its result. Where the maker itself failed nothing was made, and that is raised.
 
     Returns:
         what became of each step, in their order
 
     Raises:
-        StepError, StorageError, LineageError: as [run_step][] does, for a unit of one step
+        StepError, StorageError, LineageError: as [run_step][] does, for a unit of one step; or what the maker raised
     """
     maker = unit.steps[0].asset.maker
     if maker is None:
@@ -187,8 +196,8 @@ def run_unit(
     attempts = []
     for step in unit.steps:
         one = _Attempt(step, home, run, known, attempt, task_run)
-        blocked, _ = one.blocked()
-        known.append(StepResult.of_skip(step, blocked))
+        todo, blocked, _ = one.outlook()
+        known.append(StepResult.of_outlook(step, todo, blocked))
         attempts.append(one)
     orders = [o for one in attempts if (o := one.order({s.id for s in unit.steps})) is not None]
     results = {result.step: result for result in known if result.step not in {s.id for s in unit.steps}}
@@ -198,14 +207,29 @@ def run_unit(
         for one in attempts:
             one.made = dict(results)
             try:
-                result = one.do(made.get(one.asset.key) or Made(None, error=fault), _union(one.step, orders))
+                result = one.do(made.get(one.asset.key) or Made(None, error=_told(fault)), _union(one.step, orders))
             except Exception as error:
+                if len(unit.steps) == 1:
+                    raise fault or error from None
                 result = StepResult.of_failure(one.step, error)
             results[one.step.id] = result
             done.append(result)
     finally:
         maker.release(orders)
+    if fault is not None:
+        raise fault
     return done
+
+
+def patience(unit: Unit) -> Retry:
+    """How often a unit is tried: as the most patient of its assets asks; as long as all of theirs may take."""
+    retries = [step.asset.retry for step in unit.steps]
+    timeouts = [retry.timeout for retry in retries if retry.timeout is not None]
+    return Retry(
+        times=max(retry.times for retry in retries),
+        delay=max(retry.delay for retry in retries),
+        timeout=sum(timeouts) if len(timeouts) == len(retries) else None,
+    )
 
 
 def _union(step: Step, orders: Sequence[Order]) -> PartitionSet:
@@ -215,13 +239,19 @@ def _union(step: Step, orders: Sequence[Order]) -> PartitionSet:
     return PartitionSet(step.asset.partitions, tuple(span for these in alike for span in these.spans))
 
 
-def _make(maker: Maker, orders: Sequence[Order]) -> tuple[Mapping[str, Made], str | None]:
+def _make(maker: Maker, orders: Sequence[Order]) -> tuple[Mapping[str, Made], Exception | None]:
     if not orders:
         return {}, None
     try:
         return maker.make(orders), None
     except Exception as error:
-        return {}, error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        return {}, error
+
+
+def _told(fault: Exception | None) -> str | None:
+    if fault is None or isinstance(fault, LakehouseError):
+        return fault.message if fault else None
+    return f"{type(fault).__name__}: {fault}"
 
 
 class _Attempt:
@@ -255,9 +285,8 @@ class _Attempt:
         return {i.parameter: self._version(i) for i in self.step.inputs}
 
     def order(self, together: Collection[str]) -> Order | None:
-        """What a maker is asked for; None: nothing, for all of it is blocked."""
-        blocked, _ = self.blocked()
-        todo = self.step.partitions - blocked
+        """What a maker is asked for; None: nothing, for all of it is blocked or as it should be."""
+        todo, _, _ = self.outlook()
         if not todo:
             return None
         self.since = self.table.version()
@@ -272,24 +301,26 @@ class _Attempt:
             needs,
             lambda parameter, partitions: self._load(inputs[parameter], partitions),
             frozenset(own),
+            self.table,
+            {p: (self.home.table(i.asset), self.versions[p]) for p, i in inputs.items()},
         )
 
     def do(self, made: Made | None = None, about: PartitionSet | None = None) -> StepResult:
         """Do the step; with what a maker made of it, if one did, and all the partitions that its call was about."""
-        skipped, why = self.blocked()
-        todo = self.step.partitions - skipped
+        todo, skipped, why = self.outlook()
         facts = [self._fact(Status.SKIPPED, skipped, reason=why)] if skipped else []
+        current = self.step.partitions - todo - skipped
         if not todo:
             self.home.lineage.append(facts)
-            return self._result(facts, skipped=skipped)
+            return self._result(facts, skipped=skipped, current=current)
         staged: Staged | None = None
         publishing = False
         try:
             since = self.table.version() if self.since == "unknown" else self.since
             frame = self._compute(todo) if made is None else self._take(made, todo, (about or todo) - todo)
             staged = self._stage(frame, todo)
-            audit = self._audit(staged, todo, made.checks if made else ())
-            facts += self._outcome(audit, staged, todo)
+            audit, contents = self._audit(staged, todo, made.checks if made else ())
+            facts += self._outcome(audit, staged, contents)
             if audit.passed:
                 publishing = True
                 version = self.table.publish(staged, audit.passed, payload=to_payload(facts), since=since)
@@ -306,12 +337,33 @@ class _Attempt:
             raise
         unrecorded = self._record(facts)
         self._clean_up(staged, published=audit.passed)
-        result = self._result(facts, skipped=skipped)
+        result = self._result(facts, skipped=skipped, current=current)
         return result if unrecorded is None else replace(result, unrecorded=True, error=unrecorded)
 
     # ── what the inputs allow ─────────────────────────────────────────────────────────────
 
-    def blocked(self) -> tuple[PartitionSet, str]:
+    def outlook(self) -> tuple[PartitionSet, PartitionSet, str]:
+        """What there is to do, what can't be done, and why not.
+
+        The rest is as it should be: it was to be made if an input of it changed, and none did.
+        """
+        blocked, why = self._blocked()
+        todo = self.step.partitions - blocked
+        if self.step.maybe:
+            todo = todo - (self.step.maybe - self._touched())
+        return todo, blocked, why
+
+    def _touched(self) -> PartitionSet:
+        """The partitions of which an input has other rows now than before the run."""
+        touched = self.asset.partitions.empty()
+        for given in self.step.inputs:
+            changed = given.asset.partitions.empty()
+            for made in (self.made[s] for s in given.steps if s in self.made):
+                changed = changed | (made.changed & given.partitions)
+            touched = touched | self.step.mapping(given).downstream(changed)
+        return touched
+
+    def _blocked(self) -> tuple[PartitionSet, str]:
         """The partitions whose inputs were to be made in this run and were not, and why."""
         blocked = self.asset.partitions.empty()
         reasons = []
@@ -440,12 +492,14 @@ class _Attempt:
             )
         return staged
 
-    def _audit(self, staged: Staged, todo: PartitionSet, more: Sequence[AnyCheck]) -> Audit:
+    def _audit(self, staged: Staged, todo: PartitionSet, more: Sequence[AnyCheck]) -> tuple[Audit, Mapping[str, str]]:
+        """What the gate found, and what stands for the rows of each partition, by token."""
         import polars as pl
 
         from lakehouse.checks import Check
         from lakehouse.checks.gate import audit
         from lakehouse.io import PARTITION
+        from lakehouse.io.contents import contents
         from lakehouse.io.frames import restore
         from lakehouse.io.keys import token
 
@@ -461,12 +515,13 @@ class _Attempt:
                 dtype = theirs.collect_schema()[column] if column else pl.String()
                 key = token(given.asset.partitions, dtype, where=given.asset.key)
                 upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
-        return audit(self.asset, frame, todo, upstream, more=more)
+        return audit(self.asset, frame, todo, upstream, more=more), contents(frame)
 
     # ── publish and record ────────────────────────────────────────────────────────────────
 
-    def _outcome(self, audit: Audit, staged: Staged, todo: PartitionSet) -> list[Fact]:
-        from lakehouse.io.keys import tokens
+    def _outcome(self, audit: Audit, staged: Staged, contents: Mapping[str, str]) -> list[Fact]:
+        from lakehouse.io.contents import NOTHING
+        from lakehouse.io.keys import from_tokens, tokens
 
         facts = []
         if audit.held:
@@ -485,10 +540,15 @@ class _Attempt:
             )
         if audit.passed:
             passed = tokens(audit.passed)
+            found = {t: contents.get(t, NOTHING) for t in passed}
+            before = self.step.contents
+            same = [t for t, k in zip(passed, audit.passed, strict=True) if before.get(k) == found[t]] if before else []
             facts.append(
                 self._fact(
                     Status.PUBLISHED,
                     audit.passed,
+                    contents="".join(found.values()),
+                    unchanged=from_tokens(audit.passed.partitions, same).to_pairs(),
                     rows=sum(staged.rows.get(t, 0) for t in passed),
                     bytes=sum(staged.bytes.get(t, 0) for t in passed),
                     checks=audit.passed_results,
@@ -545,7 +605,6 @@ class _Attempt:
             log.warning("%s: staged files were left behind: %s", self.step.id, error)
 
     def _fact(self, status: Status, partitions: PartitionSet, **more: Any) -> Fact:
-        schema = self.asset.schema
         return Fact(
             id=new_id(),
             asset=self.asset.key,
@@ -568,12 +627,13 @@ class _Attempt:
             ),
             table=self.table.uri,
             code_version=self.asset.code_version,
-            schema_version=schema.fingerprint if schema else "",
+            schema_version=self.asset.schema_version,
+            checks_version=self.asset.checks_version,
             host=platform.node(),
             **more,
         )
 
-    def _result(self, facts: Sequence[Fact], *, skipped: PartitionSet) -> StepResult:
+    def _result(self, facts: Sequence[Fact], *, skipped: PartitionSet, current: PartitionSet) -> StepResult:
         def of(status: Status) -> PartitionSet:
             pairs = [pair for f in facts if f.status is status for pair in f.partitions]
             return self.asset.partitions.from_pairs(pairs)
@@ -585,6 +645,8 @@ class _Attempt:
             rejected=of(Status.REJECTED),
             failed=of(Status.FAILED),
             skipped=skipped,
+            unchanged=self.asset.partitions.from_pairs([pair for f in facts for pair in f.unchanged]),
+            current=current,
             version=max((f.version for f in facts if f.version is not None), default=None),
             error="; ".join(f.reason for f in facts if f.reason) or None,
             facts=tuple(facts),

@@ -38,8 +38,8 @@ def _app() -> App:
         result_action="return_value",
     )
     for group, members in (
-        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show)),
-        (_BUILD, (commands.refresh, commands.materialize)),
+        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.docs)),
+        (_BUILD, (commands.refresh, commands.materialize, commands.deploy)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
@@ -49,10 +49,10 @@ def _app() -> App:
 
 def _usage(command: Callable[..., Any]) -> str:
     """How a command is called, as a pattern."""
-    taken = "ASSET" if "asset" in signature(command).parameters else "SELECTION..."
-    if command in (commands.ls, commands.status):
-        taken = f"[{taken}]"
-    return f"Usage: lakehouse {command.__name__} {taken} [OPTIONS]"
+    taken = {"asset": " ASSET", "selection": " SELECTION..."}.get(next(iter(signature(command).parameters)), "")
+    if command in (commands.ls, commands.status, commands.deploy):
+        taken = " [SELECTION...]"
+    return f"Usage: lakehouse {command.__name__}{taken} [OPTIONS]"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

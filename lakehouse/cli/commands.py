@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -35,8 +36,11 @@ OfAsset = Annotated[
     Parameter(name=["--partition", "--partitions", "-p"], help="Which partitions: a key, a range a...b, several."),
 ]
 Upstream = Annotated[
-    Literal["missing", "all", "none"],
-    Parameter(help="What to do about inputs: build those that are missing (default), all of them, or none."),
+    Literal["missing", "stale", "all", "none"],
+    Parameter(
+        help="What to do about inputs: build those that are missing (default), also those that are out of date (stale), "
+        "all of them, or none."
+    ),
 ]
 Chunk = Annotated[
     int | None, Parameter(validator=Number(gte=1), help="Partitions in a step, at most. Default: 30, or the setting.")
@@ -46,6 +50,8 @@ Engine = Annotated[
     Parameter(help="What runs it: prefect, or inline: this process alone. Default: prefect, or the setting."),
 ]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, for programs.")]
+
+DOCS = Path(".lakehouse") / "docs"
 
 
 def ls(*selection: Selection, json: Json = False) -> ExitCode:
@@ -109,11 +115,12 @@ def refresh(
     chunk: Chunk = None,
     engine: Engine = None,
 ) -> ExitCode:
-    """Build what is missing of assets, and of what they are made from.
+    """Bring assets up to date: build what is missing or stale, and what they lack upstream.
 
-    What is there is left as it is, so it can be called as often as you like,
-    also to go on after an interruption or a repair. Only what passes its
-    checks is published.
+    Stale is what was made by other code, or from other rows, than there are
+    now. What is up to date is left as it is, so it can be called as often as
+    you like, also to go on after an interruption or a repair. Only what passes
+    its checks is published.
 
     Examples:
 
@@ -147,6 +154,40 @@ def materialize(
     from lakehouse.cli.building import Request, build
 
     return build(_lake(), Request("materialize", _required(selection), partitions, upstream, chunk, engine))
+
+
+def deploy(
+    *selection: Selection,
+    work_pool: Annotated[
+        str | None, Parameter(help="The Prefect work pool that runs them. Default: the setting work_pool.")
+    ] = None,
+    dry_run: Annotated[bool, Parameter(negative=(), help="Only show what would be done.")] = False,
+    prune: Annotated[bool, Parameter(negative=(), help="Remove deployments that no asset declares any more.")] = False,
+    json: Json = False,
+) -> ExitCode:
+    """Write the deployments that assets declare to Prefect: what is refreshed when.
+
+    One for each schedule of a group, or of an asset without a group. It can be
+    called as often as you like: what is there already stays as it is. With a
+    selection: only deployments that have to do with these assets.
+
+    Examples:
+
+      lakehouse deploy --work-pool lakehouse
+      lakehouse deploy --dry-run
+      lakehouse deploy --prune
+    """
+    from lakehouse.deploy import deploy as write
+    from lakehouse.display.deployments import deployments, deployments_json
+
+    lake = _lake()
+    found = write(lake, _chosen(lake, selection) or None, work_pool=work_pool, dry_run=dry_run, prune=prune)
+    page = Page(sys.stdout)
+    if json:
+        page.json(deployments_json(found))
+    else:
+        page.print(deployments(found, dry_run=dry_run))
+    return ExitCode.WELL
 
 
 def status(*selection: Selection, json: Json = False) -> ExitCode:
@@ -243,6 +284,36 @@ def show(
         frame = frame.sort(found.partitions.column, maintain_order=True)
     seen = frame.head(few + 1).collect()
     page.print(table_of(seen.head(few), more=seen.height > few, width=page.console.width))
+    return ExitCode.WELL
+
+
+def docs(
+    *,
+    output: Annotated[
+        Path, Parameter(name=["--output", "-o"], help="Folder to write to. Default: .lakehouse/docs.")
+    ] = DOCS,
+    no_open: Annotated[bool, Parameter(negative=(), help="Don't open it in the browser.")] = False,
+) -> ExitCode:
+    """Write dbt's docs of all assets, from Bronze to Gold, and open them.
+
+    One file, index.html, for any browser: descriptions, columns, checks, and
+    what is made from what. Nothing has to be built for it. The browser is opened
+    on a terminal only.
+
+    Examples:
+
+      lakehouse docs
+      lakehouse docs --output site --no-open
+    """
+    from lakehouse.dbt.docs import write_docs
+
+    file = write_docs(_lake(), output)
+    page = Page(sys.stdout)
+    page.write(f"{file}\n")
+    if page.terminal and not no_open:
+        import webbrowser
+
+        webbrowser.open(file.resolve().as_uri())
     return ExitCode.WELL
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lakehouse.asset import Asset
 from lakehouse.display.page import columns
 from lakehouse.display.words import QUIET, count, extent, stacked
-from lakehouse.plan import Plan, Reason
+from lakehouse.partitions import PartitionSet
+from lakehouse.plan import Plan, Step
+from lakehouse.staleness import Cause, Reason
 
 
 def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
@@ -22,7 +26,8 @@ def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
     """
     if not plan:
         return up_to_date(plan)
-    table = columns("asset", "partitions", "number", "steps", "why", numbers=["number", "steps"], wrapped=["why"])
+    headers = ["asset", "partitions", "number", "steps", "rows", "why"]
+    table = columns(*headers, numbers=["number", "steps", "rows"], wrapped=["why"])
     for asset in plan.assets:
         steps = plan.of(asset)
         partitions = plan.partitions(asset)
@@ -31,13 +36,16 @@ def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
             extent(partitions) if wide else stacked(partitions),
             f"{len(partitions):,}" if asset.partitioned else "",
             f"{len(steps):,}",
-            "; ".join(dict.fromkeys(_why(reason) for step in steps for reason in step.reasons)),
+            _rows(steps),
+            "\n".join(_reasons(asset, plan)),
         )
     total = sum(len(step.partitions) for step in plan.steps)
     parts: list[RenderableType] = [
         table,
         f"\n{count(len(plan.assets), 'asset')}, {count(total, 'partition')}, {count(len(plan), 'step')}",
     ]
+    if any(step.rows is not None for step in plan.steps):
+        parts.append(Text("rows: as many as may be expected, going by what was published before", QUIET))
     there = [len(part) for part in plan.current.values() if part]
     if there:
         parts.append(Text(f"there already: {count(sum(there), 'partition')} of {count(len(there), 'asset')}", QUIET))
@@ -67,10 +75,11 @@ def plan_json(plan: Plan, how: str) -> dict[str, Any]:
                 "asset": step.asset.key,
                 "partitions": step.partitions.to_pairs(),
                 "number": len(step.partitions),
+                "rows": step.rows,
+                "maybe": step.maybe.to_pairs(),
                 "after": list(step.after),
                 "reasons": [
-                    {"cause": _cause(r), "partitions": r.partitions.to_pairs(), "consumer": r.consumer}
-                    for r in step.reasons
+                    {"cause": _cause(r), "partitions": r.partitions.to_pairs(), "about": r.about} for r in step.reasons
                 ],
                 "inputs": [
                     {
@@ -88,8 +97,29 @@ def plan_json(plan: Plan, how: str) -> dict[str, Any]:
     }
 
 
+def grouped(reasons: Iterable[Reason]) -> dict[str, PartitionSet]:
+    """Reasons in words, each with all partitions that it holds for."""
+    found: dict[str, PartitionSet] = {}
+    for reason in reasons:
+        why = _why(reason)
+        found[why] = found[why] | reason.partitions if why in found else reason.partitions
+    return found
+
+
+def _reasons(asset: Asset, plan: Plan) -> list[str]:
+    found = grouped(reason for step in plan.of(asset) for reason in step.reasons)
+    if len(found) == 1 or not asset.partitioned:
+        return list(found)
+    return [f"{why}: {extent(part, 2)}" for why, part in found.items()]
+
+
+def _rows(steps: Iterable[Step]) -> str:
+    known = [step.rows for step in steps if step.rows is not None]
+    return f"~{sum(known):,}" if known else ""
+
+
 def _why(reason: Reason) -> str:
-    return f"needed by {reason.consumer}" if reason.consumer else str(reason.cause)
+    return f"needed by {reason.about}" if reason.cause is Cause.UPSTREAM else str(reason)
 
 
 def _cause(reason: Reason) -> str:

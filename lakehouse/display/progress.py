@@ -227,7 +227,10 @@ def outcome(result: StepResult) -> str:
     """What became of a step, in a line."""
     found = []
     if result.published:
-        found.append(f"published {count(result.rows, 'row')} in {seconds(result.seconds)}")
+        same = ", the same as before" if result.unchanged == result.published else ""
+        found.append(f"published {count(result.rows, 'row')} in {seconds(result.seconds)}{same}")
+    if result.current:
+        found.append(f"left {count(len(result.current), 'partition')} as before: no input has changed")
     for word, part in (("held back", result.rejected), ("failed", result.failed), ("skipped", result.skipped)):
         if part:
             found.append(f"{word} {count(len(part), 'partition')}")

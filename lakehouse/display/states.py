@@ -12,6 +12,7 @@ from rich.text import Text
 from lakehouse.asset import Asset
 from lakehouse.display.catalog import by_layer
 from lakehouse.display.page import columns, labelled
+from lakehouse.display.plans import grouped
 from lakehouse.display.words import (
     ENDED,
     FAILED,
@@ -94,6 +95,10 @@ def states_json(found: Sequence[AssetStatus]) -> list[dict[str, Any]]:
             "partitions": one.present.to_pairs(),
             "held": one.held.to_pairs(),
             "failed": one.failed.to_pairs(),
+            "stale": [
+                {"cause": r.cause.name.lower(), "about": r.about, "partitions": r.partitions.to_pairs()}
+                for r in one.stale
+            ],
             "rows": one.rows,
             "last": one.last.model_dump(mode="json", include={"status", "run", "finished", "version", "reason"})
             if one.last
@@ -114,6 +119,8 @@ def _sorted(found: Sequence[AssetStatus]) -> list[AssetStatus]:
 def _amount(one: AssetStatus) -> str:
     if one.held or one.failed:
         return HELD if one.held else FAILED
+    if one.stale:
+        return HELD
     return PUBLISHED if one.present and one.present == one.expected else ""
 
 
@@ -143,6 +150,8 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
         word, colour = ENDED[Status.FAILED]
         reason = one.last.reason if one.last and one.last.status is Status.FAILED else "lakehouse lineage tells why"
         yield Text(word, colour), f"{_where(one.asset, one.failed)}: {reason}"
+    for why, part in grouped(one.stale).items():
+        yield Text("stale", HELD), f"{_where(one.asset, part)}: {why}"
     for check in one.checks:
         if not check.passed and not check.blocking:
             yield Text(_WARNING, HELD), f"{one.asset.key}: {finding(check)}"

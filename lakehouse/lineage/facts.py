@@ -28,6 +28,10 @@ def new_id() -> str:
 _Json = str | bytes  # named here: among a fact's fields, bytes is a number
 
 
+DIGEST = 16
+"""Characters that stand for a partition's rows, in [Fact][]'s ``contents``."""
+
+
 class Status(StrEnum):
     """What became of some partitions of a step."""
 
@@ -89,7 +93,9 @@ class Fact(_Frozen):
         inputs: what was read, with the table versions
         table: URI of the table
         version: the table version that this publication made
-        code_version: of the asset's function; schema_version: fingerprint of its schema
+        code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
+        contents: for each partition, in their order, the [DIGEST][] characters that stand for its rows
+        unchanged: those whose rows are what they were before
         rows: how many rows; bytes: of files, as stored
         checks: what every check found
         started: when the step began; finished: when it ended (UTC)
@@ -114,6 +120,9 @@ class Fact(_Frozen):
     version: int | None = None
     code_version: str = ""
     schema_version: str = ""
+    checks_version: str = ""
+    contents: str = ""
+    unchanged: Pairs = ()
     rows: int = 0
     bytes: int = 0
     checks: tuple[CheckResult, ...] = ()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
-from lakehouse.lineage.facts import Fact, Status
+from lakehouse.lineage.facts import DIGEST, Fact, Status
 from lakehouse.partitions import Partitions, PartitionSet
 
 
@@ -19,11 +21,14 @@ class AssetState:
         partitions: how the asset is cut
         current: for each published partition the one fact that made it, as disjoint sets
         attempts: for each partition that was ever tried the last fact about it, as disjoint sets
+        changes: for each published partition the fact since which its rows are what they are, as disjoint sets,
+            oldest version first
     """
 
     partitions: Partitions
     current: tuple[tuple[PartitionSet, Fact], ...]
     attempts: tuple[tuple[PartitionSet, Fact], ...]
+    changes: tuple[tuple[PartitionSet, Fact], ...] = ()
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact]) -> AssetState:
@@ -33,9 +38,14 @@ class AssetState:
         """
         listed = list(facts)
         published = [f for f in listed if f.status is Status.PUBLISHED]
-        published.sort(key=lambda f: (-1 if f.version is None else f.version, f.id), reverse=True)
+        published.sort(key=lambda f: (_version(f), f.id), reverse=True)
         tried = sorted(listed, key=lambda f: f.id, reverse=True)
-        return cls(partitions, _paint(partitions, published), _paint(partitions, tried))
+        return cls(
+            partitions,
+            _paint(partitions, published),
+            _paint(partitions, tried),
+            _paint(partitions, published, without=True),
+        )
 
     @property
     def present(self) -> PartitionSet:
@@ -46,6 +56,49 @@ class AssetState:
     def version(self) -> int | None:
         """The highest table version that is recorded."""
         return max((f.version for _, f in self.current if f.version is not None), default=None)
+
+    def changed_since(self, version: int | None) -> PartitionSet:
+        """The partitions whose rows are others than they were at a table version (None: before there were any)."""
+        if version is None:
+            return self.present
+        versions, unions = self._newer
+        return unions[bisect_right(versions, version)]
+
+    @cached_property
+    def _newer(self) -> tuple[list[int], list[PartitionSet]]:
+        """The versions at which rows changed, and for each the partitions that changed then or later; then none."""
+        versions: list[int] = []
+        unions = [self.partitions.empty()]
+        for part, fact in reversed(self.changes):
+            if versions and versions[-1] == _version(fact):
+                unions[-1] = unions[-1] | part
+            else:
+                versions.append(_version(fact))
+                unions.append(unions[-1] | part)
+        return versions[::-1], unions[::-1]
+
+    def contents(self, wanted: PartitionSet) -> dict[str, str]:
+        """What stands for the rows of some partitions, by key; without those of which it isn't known."""
+        found: dict[str, str] = {}
+        for part, fact in self.within(wanted):
+            at = 0
+            for first, last in fact.partitions:
+                span = self.partitions.from_pairs([(first, last)])
+                for key in span:
+                    digest = fact.contents[at : at + DIGEST]
+                    at += DIGEST
+                    if len(digest) == DIGEST and key in part:
+                        found[key] = digest
+                if not span:  # a key that the definition has no longer
+                    at += DIGEST
+        return found
+
+    @cached_property
+    def rows_per_partition(self) -> float | None:
+        """How many rows a partition has on average, as far as is recorded; None: nothing is."""
+        whole = {fact.id: fact for _, fact in self.current}.values()
+        counted = sum(len(self.partitions.from_pairs(fact.partitions)) for fact in whole)
+        return sum(fact.rows for fact in whole) / counted if counted else None
 
     def last(self, status: Status) -> PartitionSet:
         """The partitions whose last attempt ended so."""
@@ -61,11 +114,20 @@ def history(partitions: Partitions, facts: Sequence[Fact], wanted: PartitionSet)
     return [f for f in facts if partitions.from_pairs(f.partitions) & wanted]
 
 
-def _paint(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+def _version(fact: Fact) -> int:
+    return -1 if fact.version is None else fact.version
+
+
+def _paint(
+    partitions: Partitions, newest_first: Sequence[Fact], *, without: bool = False
+) -> tuple[tuple[PartitionSet, Fact], ...]:
+    """Each partition with the newest fact about it; ``without`` those that only say that it stayed as it was."""
     covered = partitions.empty()
     pieces = []
     for fact in newest_first:
         part = partitions.from_pairs(fact.partitions) - covered
+        if without and fact.unchanged:
+            part = part - partitions.from_pairs(fact.unchanged)
         if part:
             pieces.append((part, fact))
             covered = covered | part

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lakehouse import Asset, Daily, Layer, Retry, Static, Unpartitioned, bronze, gold, silver
+from lakehouse import Asset, Daily, Freshness, Layer, Retry, Static, Unpartitioned, bronze, gold, silver
 from lakehouse.asset import Decorator
 from lakehouse.checks import row_count, unique
 from lakehouse.errors import DefinitionError
@@ -55,7 +55,7 @@ def test_every_keyword_is_kept(decorator: Decorator, layer: Layer) -> None:
         group="air",
         retry=Retry(times=2, delay=1, timeout=60),
         code_version="7",
-        description="something else",
+        freshness=Freshness(max_age="1d"),
     )(raw)
     assert asset.layer is layer
     assert asset.partitions == daily
@@ -66,7 +66,7 @@ def test_every_keyword_is_kept(decorator: Decorator, layer: Layer) -> None:
     assert asset.group == "air"
     assert asset.retry == Retry(times=2, delay=1, timeout=60)
     assert asset.code_version == "7"
-    assert asset.description == "something else"
+    assert asset.freshness == Freshness(max_age="1d")
 
 
 def test_a_decorator_takes_eight_keywords_and_no_more() -> None:
@@ -97,7 +97,7 @@ def test_a_decorator_takes_eight_keywords_and_no_more() -> None:
         ({"group": None}, ["group is a string", "None"]),
         ({"retry": 3}, ["retry=3 is no Retry", "Retry(times=3)"]),
         ({"code_version": 7}, ["code_version is a string", "7"]),
-        ({"description": 5}, ["description is a string", "5"]),
+        ({"freshness": "1d"}, ["freshness='1d' is no Freshness", "Freshness(max_age="]),
     ],
 )
 def test_a_wrong_keyword_is_a_definition_error_that_names_the_asset(keywords: dict[str, Any], says: list[str]) -> None:

@@ -72,7 +72,7 @@ def version(tmp_path: Path) -> Version:
         '''
         from lakehouse import silver
 
-        @silver(tags=["x"], description="else")
+        @silver(tags=["x"], group="else")
         def made(raw, by=2):
             """Makes it otherwise documented.
 

@@ -8,7 +8,8 @@ import pytest
 from lakehouse import Asset, Daily, Hourly, Monthly, Static, Unpartitioned
 from lakehouse.errors import PartitionError, PlanError
 from lakehouse.lineage import AssetState, Status
-from lakehouse.plan import Cause, Step, make_plan
+from lakehouse.plan import Step, make_plan
+from lakehouse.staleness import Cause
 from lakehouse.testing.lineage import sample_fact
 from tests.plan.worlds import DAILY, NOW, World, asset, failed_fact, shown
 
@@ -25,7 +26,7 @@ def line() -> list[Asset]:
 
 
 def reasons(step: Step) -> list[tuple[Cause, str, str | None]]:
-    return [(r.cause, str(r.partitions), r.consumer) for r in step.reasons]
+    return [(r.cause, str(r.partitions), r.about) for r in step.reasons]
 
 
 # ── reasons ───────────────────────────────────────────────────────────────────────────────
@@ -63,7 +64,7 @@ def test_what_is_named_is_built_though_it_is_there() -> None:
 
 def test_only_what_is_missing_is_built_in_a_refresh() -> None:
     world = World(line(), {"bronze.raw": JANUARY, "silver.clean": JANUARY, "gold.top": "2013-01-01...2013-01-09"})
-    plan = world.plan("gold.top", partitions="2013-01-05...2013-01-12", only_missing=True)
+    plan = world.plan("gold.top", partitions="2013-01-05...2013-01-12", refresh=True)
     assert shown(plan) == {"gold.top": "2013-01-10...2013-01-12"}
     assert reasons(plan.steps[0]) == [(Cause.MISSING, "2013-01-10...2013-01-12", None)]
     assert {key: str(there) for key, there in plan.current.items()} == {"gold.top": "2013-01-05...2013-01-09"}
@@ -96,13 +97,13 @@ def test_what_failed_or_was_held_back_is_missing() -> None:
     world = World([raw, clean, top], {"bronze.raw": JANUARY})
     for status in (Status.FAILED, Status.REJECTED, Status.SKIPPED):
         world.states["silver.clean"] = failed_fact(clean, "2013-01-05", status)
-        plan = world.plan("silver.clean", partitions="2013-01-05", only_missing=True)
+        plan = world.plan("silver.clean", partitions="2013-01-05", refresh=True)
         assert shown(plan) == {"silver.clean": "2013-01-05"}
 
 
 def test_what_a_target_lacks_is_not_built_for_partitions_that_are_not_built() -> None:
     world = World(line(), {"gold.top": JANUARY})
-    assert not world.plan("gold.top", partitions=JANUARY, only_missing=True)
+    assert not world.plan("gold.top", partitions=JANUARY, refresh=True)
 
 
 def test_each_partition_of_a_step_has_its_own_reason() -> None:
@@ -113,7 +114,7 @@ def test_each_partition_of_a_step_has_its_own_reason() -> None:
     ]
     world = World(assets, {"silver.one": "2013-01-01...2013-01-10"})
     plan = world.plan(
-        "bronze.raw", "silver.one", "silver.two", partitions="2013-01-09...2013-01-12", only_missing=True, chunk=40
+        "bronze.raw", "silver.one", "silver.two", partitions="2013-01-09...2013-01-12", refresh=True, chunk=40
     )
     (raw,) = plan.of("bronze.raw")
     assert reasons(raw) == [
@@ -121,7 +122,10 @@ def test_each_partition_of_a_step_has_its_own_reason() -> None:
         (Cause.UPSTREAM, "2013-01-01...2013-01-08, 2013-01-13...2013-01-31", "silver.two"),
     ]
     (one,) = plan.of("silver.one")
-    assert reasons(one) == [(Cause.MISSING, "2013-01-11...2013-01-12", None)]
+    assert reasons(one) == [
+        (Cause.MISSING, "2013-01-11...2013-01-12", None),
+        (Cause.MAYBE, "2013-01-09...2013-01-10", "bronze.raw"),
+    ]
 
 
 # ── upstream ──────────────────────────────────────────────────────────────────────────────
@@ -136,7 +140,7 @@ def test_upstream_all_builds_what_is_there_as_well() -> None:
 
 def test_upstream_all_builds_nothing_for_a_target_that_is_there() -> None:
     everything = dict.fromkeys(["bronze.raw", "silver.clean", "gold.top"], JANUARY)
-    assert not World(line(), everything).plan("gold.top", partitions=JANUARY, upstream="all", only_missing=True)
+    assert not World(line(), everything).plan("gold.top", partitions=JANUARY, upstream="all", refresh=True)
 
 
 def test_upstream_none_leaves_what_is_there() -> None:
@@ -169,8 +173,8 @@ def test_a_target_that_is_not_partitioned_is_always_built_when_it_is_named() -> 
     plan = world.plan("silver.planes_clean")
     assert [step.id for step in plan.steps] == ["silver.planes_clean"]
     assert reasons(plan.steps[0])[0][0] is Cause.ASKED
-    assert not world.plan("silver.planes_clean", only_missing=True)
-    missing = World(assets).plan("silver.planes_clean", only_missing=True)
+    assert not world.plan("silver.planes_clean", refresh=True)
+    missing = World(assets).plan("silver.planes_clean", refresh=True)
     assert [step.id for step in missing.steps] == ["bronze.planes", "silver.planes_clean"]
 
 

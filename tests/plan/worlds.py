@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse import Asset, AssetGraph, Daily, Layer, bronze, gold, silver
-from lakehouse.lineage import AssetState, Status
+from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.partitions import Partitions, PartitionSet
 from lakehouse.plan import Plan, make_plan
 from lakehouse.testing.lineage import sample_fact
@@ -24,9 +24,20 @@ def asset(key: str, *inputs: str, partitions: Partitions | None = None) -> Asset
     return _MAKE[Layer(layer)](partitions=partitions)(namespace[name])
 
 
+def published(made: Asset, partitions: PartitionSet, number: int = 1, **values: Any) -> Fact:
+    """A publication by an asset's present code, of what its inputs have at version 50."""
+    mine: dict[str, Any] = {
+        "code_version": made.code_version,
+        "schema_version": made.schema_version,
+        "checks_version": made.checks_version,
+        "inputs": tuple(InputPin(asset=f"{layer}.{p.name}", version=50) for p in made.inputs for layer in Layer),
+    }
+    return sample_fact(number, asset=made.key, partitions=partitions.to_pairs(), **mine | values)
+
+
 def facts_of(made: Asset, present: PartitionSet, version: int | None = 3) -> AssetState:
-    """The state of an asset whose partitions were published in one version."""
-    fact = sample_fact(1, asset=made.key, partitions=present.to_pairs(), version=version)
+    """The state of an asset whose partitions were published in one version, by its present code."""
+    fact = published(made, present, version=version)
     return AssetState.fold(made.partitions, [fact] if present else [])
 
 

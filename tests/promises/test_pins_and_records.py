@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_an_unrecorded_publication_survives_a_later_one(lake: Lakehouse, monkeyp
     # A run that was planned before, and so knows nothing of it, publishes another week.
     step = lake.plan(events, "2013-01-08...2013-01-14").steps[0]
     assert lake.lineage.latest_version("bronze.events") is None
-    run_step(step, lake, RunInfo(new_id(), step.now, "inline"))
+    run_step(step, lake, RunInfo(new_id(), datetime.now(UTC), "inline"))
     _consistent(lake, "bronze.events", 14)
 
 
@@ -167,7 +168,7 @@ def test_of_two_runs_that_publish_the_same_new_partition_one_wins(
 
     def one() -> None:
         try:
-            outcomes.append(run_step(step, lake, RunInfo(new_id(), step.now, "inline")))
+            outcomes.append(run_step(step, lake, RunInfo(new_id(), datetime.now(UTC), "inline")))
         except PartitionConflict as error:
             outcomes.append(error)
 
@@ -212,7 +213,7 @@ def test_runs_over_different_partitions_never_fail_each_other(lake: Lakehouse) -
 
     def one(step: Any) -> None:
         try:
-            run_step(step, lake, RunInfo(new_id(), step.now, "inline"))
+            run_step(step, lake, RunInfo(new_id(), datetime.now(UTC), "inline"))
         except BaseException as error:
             errors.append(error)
 
@@ -234,7 +235,7 @@ def test_a_step_reads_the_version_that_its_plan_saw(lake: Lakehouse, spoil: Call
     spoil(add=100)
     lake.materialize("+silver.clean", WEEK, engine="inline")
     (step,) = plan.steps
-    result = run_step(step, lake, RunInfo(new_id(), step.now, "inline"))
+    result = run_step(step, lake, RunInfo(new_id(), datetime.now(UTC), "inline"))
     sums = lake.load(totals).collect()["total"].to_list()
     assert sums == [sum(range(ROWS))] * 7, "not what was published since"
     (pin,) = result.facts[0].inputs
