@@ -8,10 +8,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.asset import Asset, Context, Freshness, From, Layer, Retry, bronze, gold, silver
+from lakehouse.asset import Asset, Context, Freshness, From, Layer, Retry, bronze, gold, silver, source
 from lakehouse.errors import LakehouseError, MaterializationFailed
 from lakehouse.graph import AssetGraph
-from lakehouse.partitions import Daily, Hourly, Monthly, PartitionRange, PartitionSet, Static, Unpartitioned
+from lakehouse.partitions import (
+    All,
+    Cron,
+    Daily,
+    Dynamic,
+    Every,
+    Hourly,
+    Last,
+    Monthly,
+    Multi,
+    Overlap,
+    PartitionRange,
+    PartitionSet,
+    PerDimension,
+    Same,
+    Static,
+    Unpartitioned,
+    Weekly,
+    Window,
+)
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lakehouse, materialize, refresh, status
@@ -27,29 +46,41 @@ _LAZY = {
 """What needs more than definitions do: imported when it is first used."""
 
 __all__ = [
+    "All",
     "Asset",
     "AssetGraph",
     "Context",
+    "Cron",
     "Daily",
+    "Dynamic",
+    "Every",
     "Freshness",
     "From",
     "Hourly",
     "Lakehouse",
     "LakehouseError",
+    "Last",
     "Layer",
     "MaterializationFailed",
     "Monthly",
+    "Multi",
+    "Overlap",
     "PartitionRange",
     "PartitionSet",
+    "PerDimension",
     "Retry",
     "Run",
+    "Same",
     "Static",
     "Unpartitioned",
+    "Weekly",
+    "Window",
     "bronze",
     "gold",
     "materialize",
     "refresh",
     "silver",
+    "source",
     "status",
 ]
 

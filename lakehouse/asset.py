@@ -33,8 +33,9 @@ RESERVED = ("partitions", "context")
 
 
 class Layer(StrEnum):
-    """Where a dataset stands: raw, cleansed, or answering a question."""
+    """Where a dataset stands: outside, raw, cleansed, or answering a question."""
 
+    SOURCE = "source"
     BRONZE = "bronze"
     SILVER = "silver"
     GOLD = "gold"
@@ -43,8 +44,10 @@ class Layer(StrEnum):
     def reads(self) -> frozenset[Layer]:
         """The layers that it may read from."""
         match self:
-            case Layer.BRONZE:
+            case Layer.SOURCE:
                 return frozenset()
+            case Layer.BRONZE:
+                return frozenset({Layer.SOURCE})
             case Layer.SILVER:
                 return frozenset({Layer.BRONZE, Layer.SILVER})
             case Layer.GOLD:
@@ -349,7 +352,7 @@ class Signature:
 @final
 @dataclass(frozen=True, eq=False)
 class Asset:
-    """A dataset as a value: how it is made, cut, checked and named. Made by [bronze][], [silver][] or [gold][].
+    """A dataset as a value: how it is made, cut, checked and named. Made by [source][], [bronze][], [silver][] or [gold][].
 
     Calling an asset calls its plain function, so that a unit test is a function call.
 
@@ -389,6 +392,11 @@ class Asset:
     def key(self) -> str:
         """Layer and name: ``silver.flights``."""
         return f"{self.layer}.{self.name}"
+
+    @property
+    def external(self) -> bool:
+        """Whether others write it: it is observed, and never materialized."""
+        return self.layer is Layer.SOURCE
 
     @property
     def partitioned(self) -> bool:
@@ -593,7 +601,9 @@ def _make(
         raise DefinitionError(f"{where}: an asset is made from a named, ordinary function (def, not async)")
     if partitions is not None and not isinstance(partitions, Partitions):
         raise DefinitionError(f"{where}: partitions={partitions!r} is no partitions definition", hint="e.g. Daily(...)")
-    if partitions is not None and not isinstance(partitions, Unpartitioned) and not partitions.column:
+    # Nothing is stored of a source, so that no column has to hold its partition.
+    cut = layer is not Layer.SOURCE and partitions is not None and not isinstance(partitions, Unpartitioned)
+    if cut and partitions is not None and not partitions.columns:
         raise DefinitionError(
             f"{where}: {partitions} don't say which column holds the partition",
             hint=f"{type(partitions).__name__}(..., column='date')",
@@ -631,6 +641,63 @@ def _make(
         freshness=freshness,
         declared_version=code_version,
     )
+
+
+def source(
+    function: Callable[[], Any] | None = None,
+    /,
+    *,
+    partitions: Partitions | None = None,
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+) -> Any:
+    """Declares an external asset: data that others write. It is looked at, and never materialized.
+
+    Its function takes nothing and looks at little: it returns [lakehouse.io.Files][] (a pattern of files), or what
+    changes whenever a partition does (an etag, a time, a number), by partition key; without partitions one string. A
+    Bronze asset that has it as a parameter is given a [lakehouse.observe.Observed][] of the partitions that it makes.
+
+    Parameters:
+        partitions: how it is cut; its column needs no name
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+
+    Raises:
+        DefinitionError: what can't be an asset
+
+    Examples:
+        >>> from lakehouse.io import Files
+        >>> from lakehouse.partitions import Daily
+        >>> @source(partitions=Daily("2013-01-01"))
+        ... def landing():
+        ...     "What the airport sends."
+        ...     return Files("landing/{partition}.csv")
+        >>> landing.key
+        'source.landing'
+    """
+
+    def make(function: Callable[..., Any]) -> Asset:
+        made = _make(
+            Layer.SOURCE,
+            function,
+            partitions=partitions,
+            checks=(),
+            words={"tags": tags, "owners": owners},
+            group=group,
+            retry=None,
+            freshness=None,
+            code_version=None,
+        )
+        if inspect.signature(function).parameters:
+            raise DefinitionError(
+                f"@source {made.name!r} has parameters; what looks at a source takes nothing",
+                hint="an asset that is made from others is declared with @bronze, @silver or @gold",
+            )
+        return made
+
+    return make if function is None else make(function)
 
 
 bronze = _decorator(Layer.BRONZE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, final
 
-from lakehouse.asset import Asset, AssetSource, Parameter
+from lakehouse.asset import Asset, AssetSource, Layer, Parameter
 from lakehouse.errors import (
     AmbiguousInput,
     ContractViolation,
@@ -248,7 +248,7 @@ def _check_compared(asset: Asset, edge: Edge) -> None:
 
 def _check_layer(asset: Asset, edge: Edge) -> None:
     if edge.asset.layer not in asset.layer.reads:
-        allowed = " and ".join(sorted(asset.layer.reads)) or "sources alone"
+        allowed = "sources alone" if asset.layer is Layer.BRONZE else " and ".join(sorted(asset.layer.reads))
         raise LayerViolation(
             f"{asset.key} reads {edge.asset.key}, but {asset.layer} may read {allowed}",
             hint=f"move {asset.name} or {edge.asset.name} to another layer",

@@ -15,10 +15,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
 
 from lakehouse.asset import Asset, Layer
-from lakehouse.errors import LakehouseError, PartitionError, SettingsError, shorten
+from lakehouse.errors import LakehouseError, PartitionError, PlanError, SettingsError, StorageError, shorten
 from lakehouse.graph import AssetGraph, assets_among
 from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
 from lakehouse.lineage.open import open_lineage
+from lakehouse.observe import observe
 from lakehouse.partitions import PartitionSet
 from lakehouse.plan import Plan, Upstream, make_plan
 from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
@@ -219,6 +220,33 @@ class Lakehouse:
         """
         return self._execute(targets, partitions, upstream, True, engine, chunk, raise_on_failure, watcher or Silent())
 
+    def observe(self, targets: Targets | None = None) -> dict[str, PartitionSet]:
+        """Look at external assets, and write down what changed of them.
+
+        Every other verb looks as well; this is for the events that follow, and for a schedule.
+
+        Parameters:
+            targets: which of them; None: all
+
+        Returns:
+            the partitions that are new or changed, by the asset's key
+
+        Raises:
+            PlanError: none of the targets is external
+            StepError, StorageError: one can't be looked at
+        """
+        chosen = [a for a in (self.graph if targets is None else self.select(targets)) if a.external]
+        if targets is not None and not chosen:
+            raise PlanError(
+                f"{_title_of(targets)} names no external asset", hint="observed are those declared with @source"
+            )
+        seen = self._observe(chosen)
+        self.lineage.append([fact for one in seen.values() for fact in one.unrecorded])
+        return {
+            asset.key: asset.partitions.from_pairs([p for f in seen[asset.key].unrecorded for p in f.partitions])
+            for asset in chosen
+        }
+
     def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of an asset as they are published, lazily.
 
@@ -232,6 +260,8 @@ class Lakehouse:
             StorageError: it was never published, or can't be reached
         """
         found = self.graph[asset]
+        if found.external:
+            raise StorageError(f"{found.key} is external: it has no table", hint="load what is made from it")
         chosen = None if partitions is None else self._partitions(found, partitions)
         return load(self.table(found), found, chosen, version=version)
 
@@ -322,10 +352,19 @@ class Lakehouse:
         return dict(zip((a.key for a in listed), self._each(listed, self._see), strict=True))
 
     def _see(self, asset: Asset) -> _Seen:
+        if asset.external:
+            return self._look(asset)
         found = unrecorded(self.table(asset), self.lineage, asset.key)
         known = self.lineage.facts(asset.key)
         ids = {fact.id for fact in known}
         return _Seen(AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found))
+
+    def _look(self, asset: Asset) -> _Seen:
+        """An external asset as it is just now."""
+        known = self.lineage.facts(asset.key)
+        found = observe(asset, AssetState.fold(asset.partitions, known))
+        new = (found,) if found else ()
+        return _Seen(AssetState.fold(asset.partitions, [*known, *new]), new)
 
     def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
         """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
@@ -336,7 +375,7 @@ class Lakehouse:
             return list(pool.map(look, listed))
 
     def _status(self, asset: Asset, seen: Mapping[str, _Seen], now: datetime) -> AssetStatus:
-        table = self.table(asset)
+        table = None if asset.external else self.table(asset)
         state = seen[asset.key].state
         held = state.last(Status.REJECTED)
         tried = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
@@ -347,12 +386,14 @@ class Lakehouse:
             present=state.present,
             held=held,
             failed=state.last(Status.FAILED),
-            stale=tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, now)),
-            rows=None if table.version() is None else sum(table.rows().values()),
+            stale=()
+            if asset.external
+            else tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, now)),
+            rows=None if table is None or table.version() is None else sum(table.rows().values()),
             last=_last(state),
             checks=merge_checks(shown),
             quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
-            uri=table.uri,
+            uri=table.uri if table else asset.key,
         )
 
     def _partitions(self, asset: Asset, wanted: Any) -> PartitionSet:
@@ -370,10 +411,14 @@ class _Seen:
 
 def _title(targets: Targets, plan: Plan) -> str:
     """What a person recognizes a run by: ``+gold.* 2013-01-01...2013-01-31``."""
-    listed = [targets] if isinstance(targets, Asset | str) else list(targets)
-    named = shorten([t if isinstance(t, str) else t.key for t in listed], 3)
+    named = _title_of(targets)
     cut = [asset for asset in plan.assets if asset.partitioned]
     return f"{named} {plan.partitions(cut[-1]).hull}" if cut else named
+
+
+def _title_of(targets: Targets) -> str:
+    listed = [targets] if isinstance(targets, Asset | str) else list(targets)
+    return shorten([t if isinstance(t, str) else t.key for t in listed], 3)
 
 
 def _last(state: AssetState) -> Fact | None:
@@ -406,11 +451,12 @@ def _roots(
     """For each layer its root, and the folders below it."""
     common = settings.storage if storage is None or isinstance(storage, Mapping) else storage
     own: Mapping[str, Any] = storage if isinstance(storage, Mapping) else {}
-    unknown = set(own) - set(Layer)
+    stored = [layer for layer in Layer if layer is not Layer.SOURCE]
+    unknown = set(own) - set(stored)
     if unknown:
-        raise SettingsError(f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(Layer)}")
+        raise SettingsError(f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(stored)}")
     roots: dict[Layer, tuple[str | Path, tuple[str, ...]]] = {}
-    for layer in Layer:
+    for layer in stored:
         special = own.get(layer) or (getattr(settings, layer) if storage is None else None)
         # The layer's folder is there even below a root of its own: two layers may be given the same one.
         roots[layer] = (special or common, (str(layer),))

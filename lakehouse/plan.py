@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import graphlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -184,10 +184,18 @@ def make_plan(
         raise PlanError(f"upstream={upstream!r} is not known; there are {', '.join(get_args(Upstream))}")
     if not isinstance(chunk, int) or chunk < 1:
         raise PlanError(f"chunk={chunk!r} can't be: a chunk holds 1 partition or more")
+    if targets and all(asset.external for asset in targets):
+        raise PlanError(
+            f"{shorten(a.key for a in targets)} {'is' if len(targets) == 1 else 'are'} external: others write it, and "
+            "it is never materialized",
+            hint="materialize what is made from it; lakehouse observe looks at it",
+        )
+    targets = [asset for asset in targets if not asset.external]
     needed = {a.key for target in targets for a in (target, *graph.ancestors(target))}
     involved = [asset for asset in graph if asset.key in needed]
-    ready = _ready(graph, involved, now)
-    asked = _asked(graph, targets, partitions, ready, now)
+    over = _ready(graph, involved, lambda asset: asset.partitions.all(now), now)
+    ready = _ready(graph, involved, lambda a: states(a).present if a.external else a.partitions.all(now), now)
+    asked = _asked(graph, targets, partitions, over, ready, now)
     wants = _Wants(graph, involved, states, upstream, ready, now)
     for asset in targets:
         wanted = asked[asset.key]
@@ -270,6 +278,8 @@ class _Wants:
         if not wanted:
             return
         for edge in self.graph.inputs(asset):
+            if edge.asset.external:
+                continue
             extra = self.needed(asset, edge, wanted) - self.of(edge.asset)
             present = self.states(edge.asset).present
             if self.upstream != "all":
@@ -294,15 +304,17 @@ class _Wants:
                 self.add(asset, Reason(Cause.MAYBE, touched - self.of(asset), edge.asset.key))
 
 
-def _ready(graph: AssetGraph, assets: Sequence[Asset], now: Now) -> dict[str, PartitionSet]:
-    """The partitions that can be whole by now: those whose own time is over, and that of all they are made from.
+def _ready(
+    graph: AssetGraph, assets: Sequence[Asset], own: Callable[[Asset], PartitionSet], now: Now
+) -> dict[str, PartitionSet]:
+    """The partitions that can be whole by now: those that can by themselves, and all that they are made from.
 
     The two differ where an input is cut otherwise: a day in New York is over five hours before all
     that it needs of days in UTC.
     """
     ready: dict[str, PartitionSet] = {}
     for asset in assets:
-        over = asset.partitions.all(now)
+        over = own(asset)
         if not asset.partitioned:
             # Of an input whose first partition isn't over yet there is nothing to make it from.
             bare = any(not ready[edge.asset.key] for edge in graph.inputs(asset))
@@ -324,10 +336,14 @@ def _asked(
     graph: AssetGraph,
     targets: Sequence[Asset],
     partitions: Any,
+    over: Mapping[str, PartitionSet],
     ready: Mapping[str, PartitionSet],
     now: Now,
 ) -> dict[str, PartitionSet]:
-    """Which partitions of each target are meant; unpartitioned ones are meant whole."""
+    """Which partitions of each target are meant; unpartitioned ones are meant whole.
+
+    To name one whose time isn't over is an error; one that a source lacks is left until it arrives.
+    """
     if partitions is None:
         return {asset.key: ready[asset.key] for asset in targets}
     if isinstance(partitions, Iterator):
@@ -347,15 +363,21 @@ def _asked(
         except PartitionError as error:
             faults[asset.key] = error
         else:
-            _check_ready(graph, asset, found[asset.key] - ready[asset.key], ready, now)
+            _check_ready(graph, asset, found[asset.key] - over[asset.key], over, now)
     if not found:
         raise next(iter(faults.values()))
     for asset in cut:
         if asset.key in faults:
-            found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now) & ready[asset.key]
-    whole = {asset.key: ready[asset.key] for asset in targets if not asset.partitioned}
+            found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now)
     if not any(found.values()):
         raise PartitionError(f"partitions {partitions!r} name none", hint="give a key or a range a...b")
+    found = {key: part & ready[key] for key, part in found.items()}
+    whole = {asset.key: ready[asset.key] for asset in targets if not asset.partitioned}
+    if not any(found.values()):
+        raise PartitionError(
+            f"of partitions {partitions!r} nothing is there to make {shorten(found)} from",
+            hint="its sources have none of them yet: lakehouse observe looks again",
+        )
     return {asset.key: (whole | found)[asset.key] for asset in targets}
 
 

@@ -24,6 +24,7 @@ from lakehouse.errors import (
 )
 from lakehouse.lineage import Fact, InputPin, Lineage, LineageReader, Status, new_id
 from lakehouse.maker import Made, Maker, Order
+from lakehouse.observe import look
 from lakehouse.partitions import PartitionSet
 from lakehouse.plan import Input, Step, Unit
 
@@ -209,8 +210,8 @@ def run_unit(
             try:
                 result = one.do(made.get(one.asset.key) or Made(None, error=_told(fault)), _union(one.step, orders))
             except Exception as error:
-                if len(unit.steps) == 1:
-                    raise fault or error from None
+                if len(unit.steps) == 1 and fault is None:
+                    raise
                 result = StepResult.of_failure(one.step, error)
             results[one.step.id] = result
             done.append(result)
@@ -249,9 +250,9 @@ def _make(maker: Maker, orders: Sequence[Order]) -> tuple[Mapping[str, Made], Ex
 
 
 def _told(fault: Exception | None) -> str | None:
-    if fault is None or isinstance(fault, LakehouseError):
-        return fault.message if fault else None
-    return f"{type(fault).__name__}: {fault}"
+    if fault is None:
+        return None
+    return fault.message if isinstance(fault, LakehouseError) else f"{type(fault).__name__}: {fault}"
 
 
 class _Attempt:
@@ -412,6 +413,9 @@ class _Attempt:
 
         given: dict[str, Any] = {}
         for one in self.step.inputs:
+            if one.asset.external:
+                given[one.parameter] = look(one.asset, self.step.mapping(one).upstream(part) & one.partitions)
+                continue
             frame = self._load(one, self.step.mapping(one).upstream(part) & one.partitions)
             try:
                 given[one.parameter] = give(frame, self._frame_type(one))
@@ -746,4 +750,4 @@ def _from_payload(payload: str, version: int) -> list[Fact]:
     ]
 
 
-__all__ = ["Home", "RunInfo", "StepResult", "load", "run_step", "run_unit", "to_payload", "unrecorded"]
+__all__ = ["Home", "RunInfo", "StepResult", "load", "patience", "run_step", "run_unit", "to_payload", "unrecorded"]

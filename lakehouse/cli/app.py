@@ -38,7 +38,7 @@ def _app() -> App:
         result_action="return_value",
     )
     for group, members in (
-        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.docs)),
+        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.observe, commands.docs)),
         (_BUILD, (commands.refresh, commands.materialize, commands.deploy)),
     ):
         for command in members:
@@ -50,7 +50,7 @@ def _app() -> App:
 def _usage(command: Callable[..., Any]) -> str:
     """How a command is called, as a pattern."""
     taken = {"asset": " ASSET", "selection": " SELECTION..."}.get(next(iter(signature(command).parameters)), "")
-    if command in (commands.ls, commands.status, commands.deploy):
+    if command in (commands.ls, commands.status, commands.observe, commands.deploy):
         taken = " [SELECTION...]"
     return f"Usage: lakehouse {command.__name__}{taken} [OPTIONS]"
 

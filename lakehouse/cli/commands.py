@@ -190,6 +190,36 @@ def deploy(
     return ExitCode.WELL
 
 
+def observe(*selection: Selection, json: Json = False) -> ExitCode:
+    """Look at external assets, and write down what is new or changed of them.
+
+    Every refresh looks by itself; this is to see what has arrived.
+
+    Examples:
+
+      lakehouse observe
+      lakehouse observe source.landing --json
+    """
+    from lakehouse.display.page import columns
+    from lakehouse.display.words import count, extent
+
+    lake = _lake()
+    found = lake.observe([asset.key for asset in _chosen(lake, selection)] or None)
+    page = Page(sys.stdout)
+    if json:
+        page.json([{"asset": key, "changed": part.to_pairs()} for key, part in found.items()])
+        return ExitCode.WELL
+    if not found:
+        page.print("no asset is external; those are declared with @source")
+        return ExitCode.WELL
+    table = columns("asset", "new or changed", "number", numbers=["number"])
+    for key, part in found.items():
+        table.add_row(key, extent(part), f"{len(part):,}")
+    page.print(table)
+    page.print(f"\n{count(sum(map(len, found.values())), 'partition')} new or changed")
+    return ExitCode.WELL
+
+
 def status(*selection: Selection, json: Json = False) -> ExitCode:
     """Show how much of each asset is there, how its last run went, what is held back.
 

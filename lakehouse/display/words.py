@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from lakehouse.lineage import CheckResult, Status
-from lakehouse.partitions import Pairs, Partitions, PartitionSet, Unpartitioned
+from lakehouse.partitions import Now, Pairs, Partitions, PartitionSet, Unpartitioned
 
 PUBLISHED: Final = "green"
 HELD: Final = "yellow"
@@ -24,6 +24,7 @@ ENDED: Final = {
     Status.REJECTED: ("held back", HELD),
     Status.FAILED: ("failed", FAILED),
     Status.SKIPPED: ("skipped", HELD),
+    Status.OBSERVED: ("observed", PUBLISHED),
 }
 """How an attempt ended, in words, and the colour of it."""
 
@@ -135,7 +136,7 @@ def argument(partitions: PartitionSet) -> str:
     return ",".join(_parts(partitions))
 
 
-def cut(partitions: Partitions, now: datetime) -> str:
+def cut(partitions: Partitions, now: Now) -> str:
     """How an asset is cut, with the first and the last partition that can be there.
 
     Examples:
@@ -146,7 +147,7 @@ def cut(partitions: Partitions, now: datetime) -> str:
     if isinstance(partitions, Unpartitioned):
         return "unpartitioned"
     there = partitions.all(now)
-    return f"{partitions.kind} {extent(there) if there else 'none yet'}"
+    return f"{partitions.label} {extent(there) if there else 'none yet'}"
 
 
 def share(part: int, whole: int) -> str:

@@ -39,6 +39,7 @@ class Status(StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     SKIPPED = "skipped"
+    OBSERVED = "observed"
 
 
 class _Frozen(BaseModel):

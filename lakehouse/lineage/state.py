@@ -37,7 +37,7 @@ class AssetState:
         A table's own versions order its publications: clocks differ between machines, commits don't.
         """
         listed = list(facts)
-        published = [f for f in listed if f.status is Status.PUBLISHED]
+        published = [f for f in listed if f.status in (Status.PUBLISHED, Status.OBSERVED)]
         published.sort(key=lambda f: (_version(f), f.id), reverse=True)
         tried = sorted(listed, key=lambda f: f.id, reverse=True)
         return cls(

@@ -57,7 +57,7 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
     """
     edges = AssetGraph([asset]).inputs(asset)
     given = dict(inputs or {})
-    wanted = [edge.parameter.name for edge in edges]
+    wanted = [edge.parameter.name for edge in edges if not edge.asset.external]
     for name in (*given, *wanted):
         if name not in wanted or name not in given:
             what = "lacks a frame for its input" if name in wanted else "has no input"
@@ -74,10 +74,12 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
     home = _Home({asset.key: MemoryTable(asset.key, partitioned=asset.partitioned)})
     needs = []
     for edge in edges:
+        needed = PartitionMapping(asset.partitions, edge.asset.partitions, now, edge.rule).upstream(chosen)
+        needs.append(Input(edge.parameter.name, edge.asset, needed, 0, (), edge.rule))
+        if edge.asset.external:
+            continue
         frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}")
         home.tables[edge.asset.key] = cast("Table", _Given(edge.asset.key, frame))
-        needed = PartitionMapping(asset.partitions, edge.asset.partitions, now).upstream(chosen)
-        needs.append(Input(edge.parameter.name, edge.asset, needed, 0, ()))
     step = Step(asset.key, asset, chosen, tuple(needs), (), now)
     (result,) = run_unit(Unit(step.id, (step,), ()), home, RunInfo(new_id(), now, "run_asset"))
     if not result.ok:

@@ -203,7 +203,8 @@ def test_an_asset_of_a_function_within_a_function_is_pickled_with_its_code() -> 
 
 
 def test_layers_say_what_they_may_read() -> None:
-    assert Layer.BRONZE.reads == frozenset()
+    assert Layer.SOURCE.reads == frozenset()
+    assert Layer.BRONZE.reads == {Layer.SOURCE}
     assert Layer.SILVER.reads == {Layer.BRONZE, Layer.SILVER}
     assert Layer.GOLD.reads == {Layer.SILVER, Layer.GOLD}
-    assert re.fullmatch("bronze silver gold", " ".join(Layer))
+    assert re.fullmatch("source bronze silver gold", " ".join(Layer))

@@ -20,6 +20,7 @@ from lakehouse import (
     bronze,
     gold,
     silver,
+    source,
 )
 from lakehouse.checks import reconcile
 from lakehouse.errors import (
@@ -35,7 +36,7 @@ from lakehouse.errors import (
 )
 from lakehouse.partitions import Partitions
 
-MAKE = {Layer.BRONZE: bronze, Layer.SILVER: silver, Layer.GOLD: gold}
+MAKE: dict[Layer, Any] = {Layer.SOURCE: source, Layer.BRONZE: bronze, Layer.SILVER: silver, Layer.GOLD: gold}
 
 
 def asset(key: str, *inputs: str | Asset, **keywords: Any) -> Asset:
@@ -48,15 +49,16 @@ def asset(key: str, *inputs: str | Asset, **keywords: Any) -> Asset:
             names.append(given.name)
             annotations[given.name] = Annotated[pl.LazyFrame, From(given)]
         else:
-            parameter, says, source = given.partition("=")
+            parameter, says, named = given.partition("=")
             names.append(parameter)
             if says:
-                annotations[parameter] = Annotated[pl.LazyFrame, From(source)]
+                annotations[parameter] = Annotated[pl.LazyFrame, From(named)]
     namespace: dict[str, Any] = {"__name__": "somewhere"}
     exec(f"def {name}({', '.join(names)}): ...", namespace)
     function = namespace[name]
     function.__annotations__ = annotations
-    return MAKE[Layer(layer)](**keywords)(function)
+    made: Asset = MAKE[Layer(layer)](**keywords)(function)
+    return made
 
 
 def keys(found: Any) -> list[str]:
@@ -227,8 +229,20 @@ def test_a_circle_is_told_whole() -> None:
 @pytest.mark.parametrize(("down", "up"), list(product(Layer, Layer)))
 def test_layers_read_only_what_they_may(down: Layer, up: Layer) -> None:
     producer = asset(f"{up}.producer")
+    if down is Layer.SOURCE:
+        with pytest.raises(DefinitionError, match="what looks at a source takes nothing"):
+            asset("source.consumer", "producer")
+        return
     consumer = asset(f"{down}.consumer", "producer")
-    if up in {Layer.BRONZE: (), Layer.SILVER: ("bronze", "silver"), Layer.GOLD: ("silver", "gold")}[down]:
+    if (
+        up
+        in {
+            Layer.SOURCE: (),
+            Layer.BRONZE: ("source",),
+            Layer.SILVER: ("bronze", "silver"),
+            Layer.GOLD: ("silver", "gold"),
+        }[down]
+    ):
         assert len(AssetGraph([consumer, producer])) == 2
         return
     with pytest.raises(LayerViolation) as caught:

@@ -27,7 +27,7 @@ def test_all_that_is_exported_is_there(module: object) -> None:
     exported: list[str] = module.__all__  # type: ignore[attr-defined]
     assert len(set(exported)) == len(exported)
     assert [name for name in exported if not hasattr(module, name)] == []
-    assert exported == sorted(exported, key=lambda name: (not name[0].isupper(), name)) or exported == sorted(exported)
+    assert exported == sorted(exported, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
 
 def test_what_is_exported_is_what_completion_shows() -> None:

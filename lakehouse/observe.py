@@ -1,0 +1,117 @@
+"""External assets: what others write is looked at, and what changed of it is written down."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import final
+
+from lakehouse.asset import Asset
+from lakehouse.errors import LakehouseError, PartitionError, StepError
+from lakehouse.lineage import AssetState, Fact, Status, new_id
+from lakehouse.lineage.facts import DIGEST
+from lakehouse.partitions import PartitionSet
+
+
+@final
+@dataclass(frozen=True)
+class Observed:
+    """What there is of an external asset: what a Bronze function is given for a parameter that is one.
+
+    Parameters:
+        partitions: the partitions that are meant
+        versions: of those that are there, what changes whenever they do, by key
+        uris: their files, where the source told of files: paths on disk, or ``s3://...``
+    """
+
+    partitions: PartitionSet
+    versions: Mapping[str, str]
+    uris: tuple[str, ...] = ()
+
+
+def look(asset: Asset, partitions: PartitionSet | None = None) -> Observed:
+    """Ask an external asset what there is of it just now.
+
+    Parameters:
+        asset: the asset
+        partitions: which partitions are meant; None: all
+
+    Raises:
+        StepError: its function raised, or returned what is neither files nor versions
+        StorageError: its files can't be listed
+    """
+    from lakehouse.io.files import Files
+
+    try:
+        told = asset.function()
+    except LakehouseError:
+        raise
+    except Exception as error:
+        raise StepError(f"{asset.key}: looking at it raised {type(error).__name__}: {error}") from error
+    uris: dict[str, tuple[str, ...]] = {}
+    if isinstance(told, Files):
+        files = told.find(asset.partitions)
+        uris = {key: tuple(f.uri for f in found) for key, found in files.items()}
+        versions = {key: repr([(f.uri, f.version) for f in found]) for key, found in files.items()}
+    elif isinstance(told, str) and not asset.partitioned:
+        versions = {"": told}
+    elif isinstance(told, Mapping) and all(isinstance(v, str) for v in told.values()):
+        versions = dict(told)
+    else:
+        raise StepError(
+            f"{asset.key} returned {type(told).__name__}; a source returns Files, or each partition's version by its key",
+            hint='e.g. {"2013-01-01": etag}; without partitions a string',
+        )
+    try:
+        placed = {asset.partitions.key(asset.partitions.parse(key)): key for key in versions}
+    except PartitionError as error:
+        raise StepError(f"{asset.key} told of a partition that can't be: {error.message}", hint=error.hint) from None
+    meant = {k: given for k, given in placed.items() if partitions is None or k in partitions}
+    return Observed(
+        partitions if partitions is not None else _set(asset, meant),
+        {key: versions[given] for key, given in meant.items()},
+        tuple(uri for given in meant.values() for uri in uris.get(given, ())),
+    )
+
+
+def observe(asset: Asset, known: AssetState) -> Fact | None:
+    """What changed of an external asset since it was last looked at, as a fact; None: nothing did.
+
+    Parameters:
+        asset: the asset
+        known: what lineage says of it
+
+    Raises:
+        StepError, StorageError: as [look][]
+    """
+    started = datetime.now(UTC)
+    digests = {key: _digest(version) for key, version in look(asset).versions.items()}
+    before = known.contents(known.present)
+    changed = _set(asset, {key: digest for key, digest in digests.items() if before.get(key) != digest})
+    if not changed:
+        return None
+    return Fact(
+        id=new_id(),
+        asset=asset.key,
+        status=Status.OBSERVED,
+        partitions=changed.to_pairs(),
+        run=new_id(),
+        started=started,
+        finished=datetime.now(UTC),
+        # The number of the observation stands where others have the version of their table.
+        version=0 if known.version is None else known.version + 1,
+        contents="".join(digests[key] for key in changed),
+        host=platform.node(),
+    )
+
+
+def _set(asset: Asset, keys: Mapping[str, object]) -> PartitionSet:
+    ordinals = [asset.partitions.parse(key) for key in keys]
+    return PartitionSet(asset.partitions, tuple((o, o + 1) for o in ordinals))
+
+
+def _digest(version: str) -> str:
+    return hashlib.blake2b(version.encode(), digest_size=DIGEST // 2).hexdigest()

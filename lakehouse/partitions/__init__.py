@@ -1,0 +1,64 @@
+"""Partitions: how an asset is cut, and sets of its parts as values.
+
+A partition has a *key* (what people write: ``2013-01-31``) and an *ordinal* (an integer; what sets are made of).
+Sets are intervals of ordinals, so that a thousand days are one pair of numbers and not a list of a
+thousand strings. Nothing here knows the clock: where "now" matters it is an argument.
+"""
+
+from lakehouse.partitions.core import (
+    Key,
+    Now,
+    Pairs,
+    PartitionRange,
+    Partitions,
+    PartitionSet,
+    Present,
+)
+from lakehouse.partitions.cron import Cron
+from lakehouse.partitions.keyed import Dynamic, Static, Unpartitioned
+from lakehouse.partitions.mappings import (
+    All,
+    Last,
+    Overlap,
+    PartitionMapping,
+    PerDimension,
+    Rule,
+    Same,
+    Window,
+    carry,
+    misfit,
+)
+from lakehouse.partitions.multi import Multi
+from lakehouse.partitions.time import WEEKDAYS, Daily, Every, Hourly, Monthly, TimePartitions, Weekly
+
+__all__ = [
+    "WEEKDAYS",
+    "All",
+    "Cron",
+    "Daily",
+    "Dynamic",
+    "Every",
+    "Hourly",
+    "Key",
+    "Last",
+    "Monthly",
+    "Multi",
+    "Now",
+    "Overlap",
+    "Pairs",
+    "PartitionMapping",
+    "PartitionRange",
+    "PartitionSet",
+    "Partitions",
+    "PerDimension",
+    "Present",
+    "Rule",
+    "Same",
+    "Static",
+    "TimePartitions",
+    "Unpartitioned",
+    "Weekly",
+    "Window",
+    "carry",
+    "misfit",
+]
