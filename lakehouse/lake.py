@@ -20,8 +20,9 @@ from lakehouse.graph import AssetGraph, assets_among
 from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
 from lakehouse.lineage.open import open_lineage
 from lakehouse.observe import observe
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import Dynamic, PartitionSet, Present
 from lakehouse.plan import Plan, Upstream, make_plan
+from lakehouse.registry import dynamics, register, registered, retire
 from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
 from lakehouse.selection import Targets, select
 from lakehouse.settings import Settings, load_settings, project_folder
@@ -247,6 +248,38 @@ class Lakehouse:
             for asset in chosen
         }
 
+    def present(self, now: datetime | None = None) -> Present:
+        """The clock, and the dynamic keys that are registered.
+
+        Parameters:
+            now: another time than that of the clock
+        """
+        sources = [asset for asset in self.graph if asset.external and any(dynamics(asset.partitions))]
+        return self._present(self._observe(sources), now)
+
+    def add_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
+        """Register keys of an asset's dynamic partitions, for all assets that are cut by the same name.
+
+        Parameters:
+            asset: the asset, or its key
+            keys: a key, or several
+
+        Returns:
+            those that were not registered yet
+
+        Raises:
+            UnknownAsset: no such asset
+            PartitionError: it has no dynamic partitions, or a key can't be one
+        """
+        return register(self.lineage, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+
+    def remove_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
+        """Take keys of an asset's dynamic partitions out of the register; what was built of them stays.
+
+        Takes and raises what [Lakehouse.add_partitions][] does; returns those that were registered.
+        """
+        return retire(self.lineage, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+
     def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of an asset as they are published, lazily.
 
@@ -273,8 +306,8 @@ class Lakehouse:
             now: the present
         """
         assets = tuple(self.graph) if targets is None else self.select(targets)
-        moment = now or datetime.now(UTC)
         seen = self._observe({a.key: a for one in assets for a in (one, *self._inputs(one))}.values())
+        moment = self._present(seen, now)
         return self._each(assets, lambda asset: self._status(asset, seen, moment))
 
     def trace(self, asset: Asset | str, partitions: Any = None) -> Trace:
@@ -335,7 +368,7 @@ class Lakehouse:
             upstream=upstream,
             refresh=refresh,
             chunk=self.settings.chunk if chunk is None else chunk,
-            now=now or datetime.now(UTC),
+            now=self._present(seen, now),
         )
 
     def _involved(self, targets: Targets) -> list[Asset]:
@@ -359,12 +392,32 @@ class Lakehouse:
         ids = {fact.id for fact in known}
         return _Seen(AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found))
 
+    def _present(self, seen: Mapping[str, _Seen], now: datetime | None) -> Present:
+        """The clock, and the dynamic keys: those that are registered, and those that were seen of external assets."""
+        names = {one.name: one for asset in self.graph for one in dynamics(asset.partitions)}
+        keys = {name: set(registered(self.lineage, one)) for name, one in names.items()}
+        for known in seen.values():
+            partitions = known.state.partitions
+            if isinstance(partitions, Dynamic) and known.external:
+                keys[partitions.name] |= set(known.state.present)
+        return Present(now or datetime.now(UTC), {name: tuple(sorted(found)) for name, found in keys.items()})
+
+    def _dynamic(self, asset: Asset | str) -> Dynamic:
+        found = self.graph[asset]
+        one = next(dynamics(found.partitions), None)
+        if one is None:
+            raise PartitionError(
+                f"{found.key} ({found.partitions}) has no dynamic partitions",
+                hint="keys are registered for Dynamic(...) alone",
+            )
+        return one
+
     def _look(self, asset: Asset) -> _Seen:
         """An external asset as it is just now."""
         known = self.lineage.facts(asset.key)
         found = observe(asset, AssetState.fold(asset.partitions, known))
         new = (found,) if found else ()
-        return _Seen(AssetState.fold(asset.partitions, [*known, *new]), new)
+        return _Seen(AssetState.fold(asset.partitions, [*known, *new]), new, external=True)
 
     def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
         """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
@@ -374,7 +427,7 @@ class Lakehouse:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="lakehouse") as pool:
             return list(pool.map(look, listed))
 
-    def _status(self, asset: Asset, seen: Mapping[str, _Seen], now: datetime) -> AssetStatus:
+    def _status(self, asset: Asset, seen: Mapping[str, _Seen], now: Present) -> AssetStatus:
         table = None if asset.external else self.table(asset)
         state = seen[asset.key].state
         held = state.last(Status.REJECTED)
@@ -398,7 +451,7 @@ class Lakehouse:
 
     def _partitions(self, asset: Asset, wanted: Any) -> PartitionSet:
         try:
-            return asset.partitions.select(wanted, now=datetime.now(UTC))
+            return asset.partitions.select(wanted, now=self.present())
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
 
@@ -407,6 +460,7 @@ class Lakehouse:
 class _Seen:
     state: AssetState
     unrecorded: tuple[Fact, ...] = field(default=())
+    external: bool = False
 
 
 def _title(targets: Targets, plan: Plan) -> str:

@@ -62,7 +62,7 @@ def look(asset: Asset, partitions: PartitionSet | None = None) -> Observed:
         versions = dict(told)
     else:
         raise StepError(
-            f"{asset.key} returned {type(told).__name__}; a source returns Files, or each partition's version by its key",
+            f"{asset.key} returned {type(told).__name__}; a source returns Files, or each partition's version by key",
             hint='e.g. {"2013-01-01": etag}; without partitions a string',
         )
     try:

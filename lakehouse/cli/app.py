@@ -38,8 +38,8 @@ def _app() -> App:
         result_action="return_value",
     )
     for group, members in (
-        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.observe, commands.docs)),
-        (_BUILD, (commands.refresh, commands.materialize, commands.deploy)),
+        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.docs)),
+        (_BUILD, (commands.observe, commands.refresh, commands.materialize, commands.deploy)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")

@@ -38,8 +38,8 @@ OfAsset = Annotated[
 Upstream = Annotated[
     Literal["missing", "stale", "all", "none"],
     Parameter(
-        help="What to do about inputs: build those that are missing (default), also those that are out of date (stale), "
-        "all of them, or none."
+        help="What to do about inputs: build those that are missing (default), also those that are stale, all of them, "
+        "or none."
     ),
 ]
 Chunk = Annotated[
@@ -303,7 +303,7 @@ def show(
 
     lake = _lake()
     found = lake.graph[asset]
-    chosen = None if partition is None else found.partitions.select(partition, now=datetime.now(UTC))
+    chosen = None if partition is None else found.partitions.select(partition, now=lake.present())
     frame = _held_rows(lake, found, chosen) if quarantined else _rows(lake, found, chosen)
     page = Page(sys.stdout)
     if not page.terminal:

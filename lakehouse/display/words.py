@@ -25,6 +25,11 @@ ENDED: Final = {
     Status.FAILED: ("failed", FAILED),
     Status.SKIPPED: ("skipped", HELD),
     Status.OBSERVED: ("observed", PUBLISHED),
+    Status.FORGOTTEN: ("forgotten", HELD),
+    Status.WIPED: ("wiped", HELD),
+    Status.RENAMED: ("renamed", QUIET),
+    Status.REGISTERED: ("registered", PUBLISHED),
+    Status.RETIRED: ("retired", QUIET),
 }
 """How an attempt ended, in words, and the colour of it."""
 

@@ -42,7 +42,7 @@ _COMPRESS_FROM = 4 * 1024
 
 _ITEM_BYTES = 400 * 1024
 _TRANSACTION_ITEMS, _TRANSACTION_BYTES = 100, 3_500_000  # of 4 MB: the rest is for envelopes
-_BATCH_PUTS, _BATCH_GETS = 25, 100
+_BATCH_WRITES, _BATCH_GETS = 25, 100
 
 _TRIES = 12
 """How often a call is made that DynamoDB throttles: about 20 s of waiting in all."""
@@ -156,10 +156,16 @@ class DynamoDBLineage:
         for fact in facts:
             bodies.setdefault((fact.asset, fact.id), _body(fact))
             pointers.update(((p["pk"]["S"], p["sk"]["S"]), p) for p in _pointers(fact))
-        for some in _cut(list(pointers.values()), _BATCH_PUTS):
-            self._put_pointers(some)
+        self._write([{"PutRequest": {"Item": pointer}} for pointer in pointers.values()])
         for group in _transactions(bodies.values()):
             self._put_bodies(group)
+
+    def remove(self, asset: str, ids: Collection[str]) -> None:
+        """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over."""
+        wanted = [fact for fact in self.facts(asset) if fact.id in set(ids)]
+        # The bodies first: a fact is gone once its body is, and readers pass over what points to it.
+        for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
+            self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
 
     def create_table(self) -> None:
         """Make the table, unless it is there, and wait until it can be used (two minutes at most)."""
@@ -186,13 +192,15 @@ class DynamoDBLineage:
             hint=f"see what keeps it: {self._cli('describe-table')}",
         )
 
-    def _put_pointers(self, pointers: list[Item]) -> None:
-        left: Any = {self.table: [{"PutRequest": {"Item": pointer}} for pointer in pointers]}
-        for attempt in itertools.count(1):
-            left = self._do("batch_write_item", RequestItems=left).get("UnprocessedItems")
-            if not left:
-                return
-            self._wait("batch_write_item", attempt)
+    def _write(self, requests: list[dict[str, Any]]) -> None:
+        """Put or delete items, in batches; what is left unprocessed is sent again."""
+        for some in _cut(requests, _BATCH_WRITES):
+            left: Any = {self.table: some}
+            for attempt in itertools.count(1):
+                left = self._do("batch_write_item", RequestItems=left).get("UnprocessedItems")
+                if not left:
+                    break
+                self._wait("batch_write_item", attempt)
 
     def _put_bodies(self, bodies: list[Item]) -> None:
         new: dict[str, Any] = {"TableName": self.table, "ConditionExpression": "attribute_not_exists(pk)"}
@@ -460,7 +468,7 @@ def _size(item: Item) -> int:
     )
 
 
-def _cut(items: list[Item], size: int) -> Iterator[list[Item]]:
+def _cut(items: list[Any], size: int) -> Iterator[list[Any]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 

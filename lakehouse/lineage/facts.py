@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -40,6 +40,16 @@ class Status(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     OBSERVED = "observed"
+    REGISTERED = "registered"
+    RETIRED = "retired"
+    FORGOTTEN = "forgotten"
+    WIPED = "wiped"
+    RENAMED = "renamed"
+
+    @property
+    def committed(self) -> bool:
+        """Whether a version of the table stands behind it, and not an attempt that came to nothing."""
+        return self not in (Status.REJECTED, Status.FAILED, Status.SKIPPED)
 
 
 class _Frozen(BaseModel):
@@ -97,6 +107,8 @@ class Fact(_Frozen):
         code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
         contents: for each partition, in their order, the [DIGEST][] characters that stand for its rows
         unchanged: those whose rows are what they were before
+        renamed: old and new key of partitions that were renamed
+        formerly: the asset's key until it was renamed
         rows: how many rows; bytes: of files, as stored
         checks: what every check found
         started: when the step began; finished: when it ended (UTC)
@@ -124,6 +136,8 @@ class Fact(_Frozen):
     checks_version: str = ""
     contents: str = ""
     unchanged: Pairs = ()
+    renamed: Pairs = ()
+    formerly: str = ""
     rows: int = 0
     bytes: int = 0
     checks: tuple[CheckResult, ...] = ()
@@ -152,6 +166,15 @@ class Fact(_Frozen):
                 hint="was it written by a newer lakehouse? then upgrade this one",
             ) from error
 
+    def moved(self, asset: str, table: str) -> Fact:
+        """The same of an asset that has another name, or whose table lies elsewhere, by now."""
+        if (self.asset, self.table) == (asset, table):
+            return self
+        quarantine = self.quarantine
+        if quarantine is not None and self.table:
+            quarantine = quarantine.replace(f"{self.table}-quarantine/", f"{table}-quarantine/", 1)
+        return self.model_copy(update={"asset": asset, "table": self.table and table, "quarantine": quarantine})
+
 
 class LineageReader(Protocol):
     """Reads facts. Planning and display get no more than this."""
@@ -174,7 +197,7 @@ class LineageReader(Protocol):
 
 
 class Lineage(LineageReader, Protocol):
-    """Reads and appends facts."""
+    """Reads and appends facts, and removes those that nobody needs any more."""
 
     @property
     def uri(self) -> str:
@@ -183,6 +206,14 @@ class Lineage(LineageReader, Protocol):
 
     def append(self, facts: Sequence[Fact]) -> None:
         """Write facts: all of a call or none. A fact whose id is there already is left as it is.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def remove(self, asset: str, ids: Collection[str]) -> None:
+        """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over.
 
         Raises:
             LineageError: the store can't be reached or written

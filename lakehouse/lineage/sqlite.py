@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -113,6 +113,21 @@ class SqliteLineage:
                         "INSERT INTO inputs VALUES (?, ?, ?)",
                         [(name, fact.id, fact.asset) for name in sorted({pin.asset for pin in fact.inputs})],
                     )
+            connection.execute("COMMIT")
+
+    def remove(self, asset: str, ids: Collection[str]) -> None:
+        """Remove facts of an asset in one transaction; ids that aren't there are passed over."""
+        wanted = [fact for fact in self.facts(asset) if fact.id in set(ids)]
+        if not wanted:
+            return
+        with self._clear_errors("written"), closing(self._open_to_write()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for fact in wanted:
+                connection.executemany(
+                    "DELETE FROM inputs WHERE input = ? AND id = ? AND asset = ?",
+                    [(name, fact.id, asset) for name in {pin.asset for pin in fact.inputs}],
+                )
+                connection.execute("DELETE FROM facts WHERE asset = ? AND id = ?", (asset, fact.id))
             connection.execute("COMMIT")
 
     def facts(self, asset: str) -> list[Fact]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 from lakehouse.lineage.facts import DIGEST, Fact, Status
-from lakehouse.partitions import Partitions, PartitionSet
+from lakehouse.partitions import Pairs, Partitions, PartitionSet
 
 
 @final
@@ -21,14 +21,18 @@ class AssetState:
         partitions: how the asset is cut
         current: for each published partition the one fact that made it, as disjoint sets
         attempts: for each partition that was ever tried the last fact about it, as disjoint sets
-        changes: for each published partition the fact since which its rows are what they are, as disjoint sets,
-            oldest version first
+        changes: for each partition that was ever published the fact since which its rows are what they are, as disjoint
+            sets, oldest version first
+        gone: for each partition that was forgotten or wiped since it was published the fact that says so
+        formerly: keys that the asset had before it was renamed
     """
 
     partitions: Partitions
     current: tuple[tuple[PartitionSet, Fact], ...]
     attempts: tuple[tuple[PartitionSet, Fact], ...]
     changes: tuple[tuple[PartitionSet, Fact], ...] = ()
+    gone: tuple[tuple[PartitionSet, Fact], ...] = ()
+    formerly: frozenset[str] = frozenset()
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact]) -> AssetState:
@@ -36,15 +40,19 @@ class AssetState:
 
         A table's own versions order its publications: clocks differ between machines, commits don't.
         """
-        listed = list(facts)
-        published = [f for f in listed if f.status in (Status.PUBLISHED, Status.OBSERVED)]
-        published.sort(key=lambda f: (_version(f), f.id), reverse=True)
-        tried = sorted(listed, key=lambda f: f.id, reverse=True)
+        listed = under_new_keys(facts)
+        told = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
+        # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
+        tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
+        rows = [f for f in told if f.status is not Status.FORGOTTEN]
+        pieces = _paint(partitions, told)
         return cls(
             partitions,
-            _paint(partitions, published),
+            tuple(piece for piece in pieces if piece[1].status in _THERE),
             _paint(partitions, tried),
-            _paint(partitions, published, without=True),
+            _paint(partitions, rows, without=True),
+            tuple(piece for piece in pieces if piece[1].status in _GONE),
+            frozenset(f.formerly for f in listed if f.formerly),
         )
 
     @property
@@ -55,7 +63,7 @@ class AssetState:
     @property
     def version(self) -> int | None:
         """The highest table version that is recorded."""
-        return max((f.version for _, f in self.current if f.version is not None), default=None)
+        return max((f.version for _, f in (*self.current, *self.gone) if f.version is not None), default=None)
 
     def changed_since(self, version: int | None) -> PartitionSet:
         """The partitions whose rows are others than they were at a table version (None: before there were any)."""
@@ -111,7 +119,79 @@ class AssetState:
 
 def history(partitions: Partitions, facts: Sequence[Fact], wanted: PartitionSet) -> list[Fact]:
     """The facts that touch some partitions, in their order."""
-    return [f for f in facts if partitions.from_pairs(f.partitions) & wanted]
+    return [f for f in under_new_keys(facts) if partitions.from_pairs(f.partitions) & wanted]
+
+
+def under_new_keys(facts: Iterable[Fact]) -> list[Fact]:
+    """Facts with each partition under the key that it has now, if it was renamed since."""
+    listed = list(facts)
+    for rename in sorted((f for f in listed if f.renamed), key=_order):
+        listed = [_renamed(f, dict(rename.renamed)) if _before(f, rename) else f for f in listed]
+    return listed
+
+
+def new_keys(pairs: Pairs, facts: Iterable[Fact], version: int) -> Pairs:
+    """Partitions that were read at a version, each under the key that it has now.
+
+    Parameters:
+        pairs: the partitions
+        facts: what is known of the asset that they are of
+        version: the version
+    """
+    for rename in sorted((f for f in facts if f.renamed and _version(f) > version), key=_order):
+        pairs = _replaced(pairs, dict(rename.renamed))
+    return pairs
+
+
+def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collection[int] = ()) -> list[Fact]:
+    """The facts without which everything current stays as it is.
+
+    Parameters:
+        partitions: how the asset is cut
+        facts: everything that is known of it
+        versions: table versions that others have read and that are to stay explained
+    """
+    # The newest fact of a version stays: by it is known that all before it were recorded.
+    newest = max(facts, key=_order, default=None)
+    needed = {newest.id} if newest is not None else set()
+    needed |= {f.id for f in facts if f.renamed or f.formerly}
+    state = AssetState.fold(partitions, facts)
+    needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
+    listed = under_new_keys(facts)
+    for version in set(versions):
+        then = AssetState.fold(partitions, [f for f in listed if f.version is not None and f.version <= version])
+        needed |= {f.id for _, f in then.current}
+    return [f for f in facts if f.id not in needed]
+
+
+_THERE = (Status.PUBLISHED, Status.OBSERVED)
+_GONE = (Status.FORGOTTEN, Status.WIPED)
+
+
+def _order(fact: Fact) -> tuple[int, str]:
+    """Commits order what a table's versions stand behind; ids the rest."""
+    return _version(fact), fact.id
+
+
+def _before(fact: Fact, rename: Fact) -> bool:
+    return fact.id < rename.id if fact.version is None else fact.version < _version(rename)
+
+
+def _renamed(fact: Fact, keys: Mapping[str, str]) -> Fact:
+    """A fact with other keys; their order stays, for contents go by it."""
+    if not any(first in keys for first, _ in fact.partitions):
+        return fact
+    return fact.model_copy(
+        update={
+            "partitions": _replaced(fact.partitions, keys),
+            "unchanged": _replaced(fact.unchanged, keys),
+            "checks": tuple(c.model_copy(update={"failed": _replaced(c.failed, keys)}) for c in fact.checks),
+        }
+    )
+
+
+def _replaced(pairs: Pairs, keys: Mapping[str, str]) -> Pairs:
+    return tuple((keys.get(first, first), keys.get(last, last)) for first, last in pairs)
 
 
 def _version(fact: Fact) -> int:

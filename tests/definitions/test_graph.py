@@ -226,6 +226,9 @@ def test_a_circle_is_told_whole() -> None:
     assert all(made_from[down] == up for down, up in pairwise(circle))
 
 
+READS = {Layer.BRONZE: ("source",), Layer.SILVER: ("bronze", "silver"), Layer.GOLD: ("silver", "gold")}
+
+
 @pytest.mark.parametrize(("down", "up"), list(product(Layer, Layer)))
 def test_layers_read_only_what_they_may(down: Layer, up: Layer) -> None:
     producer = asset(f"{up}.producer")
@@ -234,15 +237,7 @@ def test_layers_read_only_what_they_may(down: Layer, up: Layer) -> None:
             asset("source.consumer", "producer")
         return
     consumer = asset(f"{down}.consumer", "producer")
-    if (
-        up
-        in {
-            Layer.SOURCE: (),
-            Layer.BRONZE: ("source",),
-            Layer.SILVER: ("bronze", "silver"),
-            Layer.GOLD: ("silver", "gold"),
-        }[down]
-    ):
+    if up in READS[down]:
         assert len(AssetGraph([consumer, producer])) == 2
         return
     with pytest.raises(LayerViolation) as caught:
