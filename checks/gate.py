@@ -383,10 +383,10 @@ def _framed(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, partitions: Pa
             raise TypeError(f"it returned {type(failing).__name__}; it has to return the rows that fail")
         schema = failing.collect_schema()
         if PARTITION not in schema:
-            column = asset.partitions.column
-            if column is not None and column not in schema:
-                raise ValueError(f"what it returned has neither the column {column!r} nor {PARTITION!r}")
-            key = token(asset.partitions, schema[column] if column else pl.String(), where=asset.key)
+            for column in asset.partitions.columns:
+                if column not in schema:
+                    raise ValueError(f"what it returned has neither the column {column!r} nor {PARTITION!r}")
+            key = token(asset.partitions, schema, where=asset.key)
             failing = failing.with_columns(key.alias(PARTITION))
         rows = failing.collect()
         elsewhere = sorted(set(rows[PARTITION]) - set(tokens(partitions)))

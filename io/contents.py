@@ -1,4 +1,8 @@
-"""What stands for the rows of a partition: equal rows have equal digests, in whatever order they lie."""
+"""What stands for the rows of a partition: equal rows have equal digests, in whatever order they lie.
+
+Columns that begin with an underscore don't count: they tell how a row came here (from which file, in which run, when),
+and not what it says. A source that is read again and says the same is not to set off all that is made from it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ def contents(frame: pl.LazyFrame) -> dict[str, str]:
     """A digest of each partition's rows, by token, in one pass that streams. A partition without rows has none here.
 
     Parameters:
-        frame: rows with the column [PARTITION][]
+        frame: rows with the column [PARTITION][]; columns that begin with an underscore don't count
 
     Examples:
         >>> one = pl.LazyFrame({"_partition": ["a", "a"], "n": [1, 2]})
@@ -22,7 +26,7 @@ def contents(frame: pl.LazyFrame) -> dict[str, str]:
         True
     """
     schema = frame.collect_schema()
-    columns = [name for name in schema.names() if name != PARTITION]
+    columns = [name for name in schema.names() if not name.startswith("_")]
     row = pl.struct(columns) if columns else pl.lit(0)
     # Sums wrap around. They don't depend on the order of rows, and tell repeated rows from single ones.
     sums = [row.hash(seed).sum().alias(f"sum {seed}") for seed in (1, 2)]

@@ -1,37 +1,48 @@
-"""Which partition a row belongs to: from a column's value, whatever its type, to the partition's token."""
+"""Which partition a row belongs to: from its columns' values, whatever their types, to the partition's token."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import polars as pl
 
 from lakehouse.errors import PartitionError, WrongFrame
 from lakehouse.partitions import (
+    WEEKDAYS,
+    Cron,
     Daily,
+    Dynamic,
+    Every,
     Hourly,
     Monthly,
+    Multi,
     Partitions,
     PartitionSet,
     Static,
     TimePartitions,
     Unpartitioned,
+    Weekly,
 )
 
 NOWHERE = "~nowhere"
 """The token of rows that belong to no partition: no key's token begins with a tilde and a letter past f."""
 
+_MANY = 100
+"""From so many intervals on, it is quicker to look tokens up than to compare them with each interval."""
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Date)
 
-def token(partitions: Partitions, dtype: pl.DataType, *, where: str) -> pl.Expr:
+
+def token(partitions: Partitions, dtypes: Mapping[str, pl.DataType] | pl.DataType, *, where: str) -> pl.Expr:
     """The expression that gives each row's partition token; [NOWHERE][] where there is none.
 
     Parameters:
         partitions: how the asset is cut
-        dtype: the type of its partition column
+        dtypes: the types of the columns, among them the partition columns; where there is one, its type will do
         where: the asset, for messages
 
     Raises:
-        WrongFrame: a column of that type can't say which partition a row is in
+        WrongFrame: a column that isn't there, or whose type can't say which partition a row is in
 
     Examples:
         >>> daily = Daily("2013-01-01", column="at", timezone="America/New_York")
@@ -41,52 +52,42 @@ def token(partitions: Partitions, dtype: pl.DataType, *, where: str) -> pl.Expr:
     """
     if isinstance(partitions, Unpartitioned):
         return pl.lit("")
-    column = pl.col(partitions.column or "")
-    if isinstance(partitions, Static):
-        found = _static(partitions, column, dtype)
-    elif isinstance(partitions, TimePartitions):
-        found = _time(partitions, column, dtype)
+    if isinstance(partitions, Multi):
+        sides = [token(field.partitions, dtypes, where=where) for field in partitions.fields]
+        joined = pl.concat_str(sides, separator=".")
+        return pl.when(pl.any_horizontal([side == NOWHERE for side in sides])).then(pl.lit(NOWHERE)).otherwise(joined)
+    name = partitions.column or ""
+    if not isinstance(dtypes, Mapping):
+        dtype = dtypes
+    elif name in dtypes:
+        dtype = dtypes[name]
     else:
-        found = None
+        raise WrongFrame(f"{where}: the partition column {name!r} is not there", hint=f"keep {name!r} in the frame")
+    found = _found(partitions, pl.col(name), dtype)
     if found is None:
         raise WrongFrame(
-            f"{where}: the partition column {partitions.column!r} is of type {dtype}, "
+            f"{where}: the partition column {name!r} is of type {dtype}, "
             f"which can't be read as {partitions.kind} partitions",
             hint=_allowed(partitions),
         )
     return found.fill_null(NOWHERE)
 
 
-def _static(partitions: Static, column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
-    if not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Date)):
+def _found(partitions: Partitions, column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
+    if isinstance(partitions, TimePartitions):
+        if dtype == pl.String:
+            return _text(partitions, column)
+        if dtype == pl.Date:
+            return _date(partitions, column)
+        return _moment(partitions, column, dtype) if isinstance(dtype, pl.Datetime) else None
+    if not (dtype.is_integer() or dtype in _TEXTS):
         return None
-    text = column.cast(pl.String)
-    tokens = [partitions.token(i) for i in range(len(partitions.keys))]
-    return text.replace_strict(list(partitions.keys), tokens, default=None, return_dtype=pl.String)
-
-
-def _time(partitions: TimePartitions, column: pl.Expr, dtype: pl.DataType) -> pl.Expr | None:
-    match partitions:
-        case Daily():
-            form = "%Y-%m-%d"
-        case Monthly():
-            form = "%Y-%m"
-        case Hourly():
-            form = "%Y-%m-%dT%H"
-        case _:
-            return None
-    if dtype == pl.String:
-        return _text(partitions, column)
-    if dtype == pl.Date:
-        return None if isinstance(partitions, Hourly) else column.dt.strftime(form)
-    if isinstance(dtype, pl.Datetime):
-        zone = "UTC" if isinstance(partitions, Hourly) else partitions.timezone
-        if dtype.time_zone is not None:
-            return column.dt.convert_time_zone(zone).dt.strftime(form)
-        if isinstance(partitions, Hourly) and partitions.timezone != "UTC":
-            return None  # a wall time alone doesn't say which of two hours it is
-        return column.dt.strftime(form)
-    return None
+    if isinstance(partitions, Static):
+        tokens = [partitions.token(i) for i in range(len(partitions.keys))]
+        return column.cast(pl.String).replace_strict(
+            list(partitions.keys), tokens, default=None, return_dtype=pl.String
+        )
+    return _each(column.cast(pl.String), partitions.parse, partitions)
 
 
 def _text(partitions: TimePartitions, column: pl.Expr) -> pl.Expr | None:
@@ -96,23 +97,83 @@ def _text(partitions: TimePartitions, column: pl.Expr) -> pl.Expr | None:
             return pl.when(column.str.contains(r"^\d{4}-\d{2}-\d{2}$")).then(column)
         case Monthly():
             return pl.when(column.str.contains(r"^\d{4}-\d{2}$")).then(column)
-        case Hourly():
-            if partitions.timezone != "UTC":
-                return None
+        case Hourly() if partitions.timezone == "UTC":
             return pl.when(column.str.contains(r"^\d{4}-\d{2}-\d{2}T\d{2}:00$")).then(column.str.head(13))
+        case Hourly():
+            return None
+        case _:
+            return _each(column, partitions.parse, partitions, exact=True)
+
+
+def _date(partitions: TimePartitions, column: pl.Expr) -> pl.Expr | None:
+    match partitions:
+        case Daily():
+            return column.dt.strftime("%Y-%m-%d")
+        case Weekly():
+            days = column.cast(pl.Int32)
+            into = (days + WEEKDAYS.index("thursday") - WEEKDAYS.index(partitions.day)) % 7  # day 0 was a Thursday
+            return (days - into).cast(pl.Date).dt.strftime("%Y-%m-%d")
+        case Monthly():
+            return column.dt.strftime("%Y-%m")
         case _:
             return None
 
 
+def _moment(partitions: TimePartitions, column: pl.Expr, dtype: pl.Datetime) -> pl.Expr | None:
+    zoned = dtype.time_zone is not None
+    match partitions:
+        case Hourly() | Every():
+            if not zoned and partitions.timezone != "UTC":
+                return None  # a wall time alone doesn't say which of two hours it is
+            real = column.dt.convert_time_zone("UTC") if zoned else column
+            if isinstance(partitions, Hourly):
+                return real.dt.strftime("%Y-%m-%dT%H")
+            return real.dt.truncate(f"{partitions.minutes}m").dt.strftime("%Y-%m-%dT%H-%M")
+        case Cron():
+            # By the minute, so that few different times are left to look at one by one.
+            minutes = column.dt.convert_time_zone("UTC") if zoned else column
+            return _each(minutes.dt.truncate("1m"), partitions.ordinal_of, partitions)
+        case _:
+            local = column.dt.convert_time_zone(partitions.timezone) if zoned else column
+            return _date(partitions, local.dt.date())
+
+
+def _each(column: pl.Expr, ordinal: Callable[[object], int], partitions: Partitions, *, exact: bool = False) -> pl.Expr:
+    """Ask of each different value which partition it is in; null where it is in none.
+
+    Parameters:
+        column: the values
+        ordinal: gives the ordinal of a value, or raises PartitionError
+        partitions: how the asset is cut
+        exact: whether the value has to be the key itself
+    """
+
+    def of(value: object) -> str | None:
+        with suppress(PartitionError):
+            found = ordinal(value)
+            if not exact or partitions.key(found) == value:
+                return partitions.token(found)
+        return None
+
+    def each(values: pl.Series) -> pl.Series:
+        different = values.drop_nulls().unique()
+        tokens = pl.Series([of(value) for value in different], dtype=pl.String)
+        return values.replace_strict(different, tokens, default=None, return_dtype=pl.String)
+
+    return column.map_batches(each, return_dtype=pl.String, is_elementwise=True)
+
+
 def _allowed(partitions: Partitions) -> str:
     match partitions:
-        case Static():
-            return "a string, integer, boolean or category column holds static keys"
+        case Static() | Dynamic():
+            return f"a string, integer, boolean or category column holds {partitions.kind} keys"
         case Hourly() if partitions.timezone != "UTC":
             return "hours of a time zone other than UTC need a timestamp with a time zone"
-        case Hourly():
+        case Every() if partitions.timezone != "UTC":
+            return "times of a time zone other than UTC need a timestamp with a time zone, or the key as text"
+        case Hourly() | Every() | Cron():
             return "a timestamp, or the key as text"
-        case Daily() | Monthly():
+        case Daily() | Weekly() | Monthly():
             return "a date, a timestamp, or the key as text"
         case _:
             return "see lakehouse.partitions"
@@ -134,8 +195,8 @@ def tokens(partitions: PartitionSet) -> list[str]:
 def within(partitions: PartitionSet, column: pl.Expr) -> pl.Expr:
     """True for the tokens that lie in the set."""
     pairs = spans(partitions)
-    if all(first == last for first, last in pairs):
-        return column.is_in([first for first, _ in pairs])
+    if len(pairs) >= _MANY or all(first == last for first, last in pairs):
+        return column.is_in(tokens(partitions))
     return pl.any_horizontal(
         [column.is_between(pl.lit(first), pl.lit(last)) for first, last in pairs] or [pl.lit(False)]
     )
@@ -144,15 +205,9 @@ def within(partitions: PartitionSet, column: pl.Expr) -> pl.Expr:
 def from_tokens(partitions: Partitions, found: list[str]) -> PartitionSet:
     """The set that tokens name; tokens that no partition has are left out."""
     ordinals = []
-    if isinstance(partitions, Static):
-        index = {partitions.token(i): i for i in range(len(partitions.keys))}
-        ordinals = [index[t] for t in found if t in index]
-    elif isinstance(partitions, TimePartitions):
-        for each in found:
-            with suppress(PartitionError):
-                ordinals.append(partitions.parse(f"{each}:00Z" if isinstance(partitions, Hourly) else each))
-    elif "" in found:
-        ordinals = [0]
+    for each in found:
+        with suppress(PartitionError):
+            ordinals.append(partitions.from_token(each))
     return PartitionSet(partitions, tuple((o, o + 1) for o in ordinals))
 
 

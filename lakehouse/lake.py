@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.io import Table
+    from lakehouse.io.delta import DeltaLakeTable
 
 EngineName = Literal["prefect", "inline"]
 T = TypeVar("T")
@@ -124,12 +125,16 @@ class Lakehouse:
 
     def table(self, asset: Asset) -> Table:
         """Where an asset's rows live."""
+        return self.stored(asset.layer, asset.name, partitioned=asset.partitioned)
+
+    def stored(self, layer: Layer, name: str, *, partitioned: bool) -> DeltaLakeTable:
+        """Where the rows of an asset of that name live, be it one of ours or not."""
         from lakehouse.io.delta import DeltaLakeTable
         from lakehouse.io.storage import Location
 
-        root, below = self._roots[asset.layer]
+        root, below = self._roots[layer]
         location = Location.of(root, self.settings.storage_options)
-        return DeltaLakeTable(location.child(*below, asset.name), partitioned=asset.partitioned)
+        return DeltaLakeTable(location.child(*below, name), partitioned=partitioned)
 
     def __getstate__(self) -> dict[str, Any]:
         # An open connection doesn't travel; the store is opened again where the copy arrives.
@@ -467,7 +472,7 @@ def _title(targets: Targets, plan: Plan) -> str:
     """What a person recognizes a run by: ``+gold.* 2013-01-01...2013-01-31``."""
     named = _title_of(targets)
     cut = [asset for asset in plan.assets if asset.partitioned]
-    return f"{named} {plan.partitions(cut[-1]).hull}" if cut else named
+    return f"{named} {plan.partitions(cut[-1]).extent}" if cut else named
 
 
 def _title_of(targets: Targets) -> str:

@@ -423,7 +423,7 @@ def _step(wants: _Wants, asset: Asset, part: PartitionSet, made: Mapping[str, Se
     state = wants.states(asset)
     each = state.rows_per_partition
     return Step(
-        id=f"{asset.key}/{part.hull}" if asset.partitioned else asset.key,
+        id=f"{asset.key}/{part.extent}" if asset.partitioned else asset.key,
         asset=asset,
         partitions=part,
         inputs=tuple(_input(wants, asset, part, edge, made) for edge in wants.graph.inputs(asset)),
@@ -536,6 +536,6 @@ def _unit_id(steps: Sequence[Step], turn: int) -> str:
     if first.asset.maker is None:
         return first.id
     spans = tuple(span for step in steps for span in step.partitions.spans)
-    hull = PartitionSet(first.partitions.partitions, spans).hull if first.asset.partitioned else ""
+    hull = PartitionSet(first.partitions.partitions, spans).extent if first.asset.partitioned else ""
     again = f" ({turn + 1})" if turn else ""
     return f"{first.asset.maker.name}/{hull}".rstrip("/") + again

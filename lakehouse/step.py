@@ -459,10 +459,10 @@ class _Attempt:
             raise StepError(f"{self.asset.key}: {made.error or 'it was not made'}")
         with _blaming(self.asset, todo):
             frame, schema = made.frame, made.frame.collect_schema()
-            column = self.asset.partitions.column
-            if beside and column is not None and column in schema:
-                key = token(self.asset.partitions, schema[column], where=self.asset.key)
-                frame = frame.filter(~within(beside, key) | pl.col(column).is_null())
+            columns = self.asset.partitions.columns
+            if beside and columns and set(columns) <= set(schema):
+                key = token(self.asset.partitions, schema, where=self.asset.key)
+                frame = frame.filter(~within(beside, key) | pl.any_horizontal(pl.col(columns).is_null()))
             return conform(self.asset, frame)
 
     # ── stage and audit ───────────────────────────────────────────────────────────────────
@@ -475,14 +475,14 @@ class _Attempt:
         if PARTITION in self.dtypes:
             raise WrongFrame(f"{self.asset.key} returned a column {PARTITION!r}, which is the library's own")
         if self.asset.partitioned:
-            column = self.asset.partitions.column
-            if column not in self.dtypes:
-                raise WrongFrame(
-                    f"{self.asset.key} returned no column {column!r}, which holds its partition; "
-                    f"it has {shorten(self.dtypes, 10)}",
-                    hint=f"keep {column!r} in what the function returns",
-                )
-            key = token(self.asset.partitions, self.dtypes[column], where=self.asset.key)
+            for column in self.asset.partitions.columns:
+                if column not in self.dtypes:
+                    raise WrongFrame(
+                        f"{self.asset.key} returned no column {column!r}, which holds its partition; "
+                        f"it has {shorten(self.dtypes, 10)}",
+                        hint=f"keep {column!r} in what the function returns",
+                    )
+            key = token(self.asset.partitions, self.dtypes, where=self.asset.key)
             frame = frame.with_columns(key.alias(PARTITION))
         staged = self.table.stage(frame, self.id)
         asked = set(tokens(todo))
@@ -515,9 +515,7 @@ class _Attempt:
         for given in self.step.inputs:
             if given.parameter in compared:
                 theirs = self._load(given, self.step.mapping(given).upstream(todo))
-                column = given.asset.partitions.column
-                dtype = theirs.collect_schema()[column] if column else pl.String()
-                key = token(given.asset.partitions, dtype, where=given.asset.key)
+                key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
                 upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
         return audit(self.asset, frame, todo, upstream, more=more), contents(frame)
 
@@ -734,20 +732,30 @@ def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below:
         )
     if newest is None or (known is not None and newest <= known):
         return []
-    facts = []
-    for publication in table.publications(after=known):
-        if below is None or publication.version < below:
-            facts += _from_payload(publication.payload, publication.version)
-    return facts
+    return told(table, asset, after=known, below=below)
+
+
+def told(table: TableReader, asset: str, *, after: int | None = None, below: int | None = None) -> list[Fact]:
+    """What the table's log tells, between two versions, of an asset that may have had another name.
+
+    Raises:
+        StorageError: the table can't be reached
+    """
+    return [
+        fact.moved(asset, table.uri)
+        for publication in table.publications(after=after)
+        if below is None or publication.version < below
+        for fact in _from_payload(publication.payload, publication.version)
+    ]
 
 
 def _from_payload(payload: str, version: int) -> list[Fact]:
     from pydantic import TypeAdapter
 
     return [
-        f.model_copy(update={"version": version}) if f.status is Status.PUBLISHED else f
+        f.model_copy(update={"version": version}) if f.status.committed else f
         for f in TypeAdapter(list[Fact]).validate_json(payload)
     ]
 
 
-__all__ = ["Home", "RunInfo", "StepResult", "load", "patience", "run_step", "run_unit", "to_payload", "unrecorded"]
+__all__ = ["Home", "RunInfo", "StepResult", "load", "patience", "run_step", "run_unit", "to_payload", "told", "unrecorded"]

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from lakehouse.cli import commands
+from lakehouse.cli import commands, upkeep
 from lakehouse.cli.failures import ExitCode, complain, report, usage, wants_traceback
 from lakehouse.cli.help import DETAILS, OVERVIEW, sections
 from lakehouse.display.page import Page
@@ -22,7 +22,8 @@ _READABLE = 90
 
 _LOOK = Group("Look", sort_key=1)
 _BUILD = Group("Build", sort_key=2)
-_MORE = Group("More", sort_key=3)
+_KEEP = Group("Look after", sort_key=3)
+_MORE = Group("More", sort_key=4)
 
 
 def _app() -> App:
@@ -38,12 +39,42 @@ def _app() -> App:
         result_action="return_value",
     )
     for group, members in (
-        (_LOOK, (commands.ls, commands.plan, commands.status, commands.lineage, commands.show, commands.docs)),
+        (
+            _LOOK,
+            (
+                commands.ls,
+                commands.partitions,
+                commands.plan,
+                commands.status,
+                commands.lineage,
+                commands.show,
+                commands.docs,
+            ),
+        ),
         (_BUILD, (commands.observe, commands.refresh, commands.materialize, commands.deploy)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
             app.command(command, group=group, usage=_usage(command), help=about, help_epilogue=f"Examples\n{examples}")
+    app.command(_state())
+    return app
+
+
+def _state() -> App:
+    app = App(
+        name="state",
+        group=_KEEP,
+        usage="Usage: lakehouse state COMMAND ...",
+        help="Rename, forget, wipe, retain and rebuild what there is.",
+        help_epilogue=upkeep.ABOUT,
+        help_formatter=sections,
+        group_commands=Group("Commands"),
+    )
+    for command, taken in upkeep.COMMANDS.items():
+        about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
+        name = command.__name__.replace("_", "-")
+        usage_ = f"Usage: lakehouse state {name} {taken} [OPTIONS]"
+        app.command(command, name=name, usage=usage_, help=about, help_epilogue=f"Examples\n{examples}")
     return app
 
 

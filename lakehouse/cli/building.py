@@ -20,7 +20,7 @@ from lakehouse.display.plans import up_to_date
 from lakehouse.display.progress import Progress, progress
 from lakehouse.display.runs import mending, published, unpublished
 from lakehouse.display.words import argument, command, count
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import PartitionSet, Unpartitioned
 from lakehouse.plan import Plan, Upstream
 from lakehouse.run import Engine, Run, Watcher
 from lakehouse.step import Home, RunInfo, StepResult
@@ -142,7 +142,7 @@ def mend(lake: Lakehouse, request: Request, run: Run) -> list[tuple[str, str]]:
                 Request(
                     "materialize",
                     " ".join(f"{key}+" for key in keys),
-                    which if part.partitions.column else None,
+                    which if not isinstance(part.partitions, Unpartitioned) else None,
                     chunk=request.chunk,
                     engine=request.engine,
                 ).command(),

@@ -220,6 +220,44 @@ def observe(*selection: Selection, json: Json = False) -> ExitCode:
     return ExitCode.WELL
 
 
+def partitions(
+    asset: AssetKey,
+    *,
+    add: Annotated[
+        list[str] | None, Parameter(negative=(), help="Register this key of its dynamic partitions.")
+    ] = None,
+    remove: Annotated[list[str] | None, Parameter(negative=(), help="Take this key out of the register.")] = None,
+    json: Json = False,
+) -> ExitCode:
+    """List the partitions that an asset can have by now, or register keys of dynamic ones.
+
+    What was built of a key that is taken out of the register stays as it is.
+
+    Examples:
+
+      lakehouse partitions silver.flights
+      lakehouse partitions bronze.orders --add acme --add globex
+    """
+    from lakehouse.display.words import count
+
+    lake = _lake()
+    found = lake.graph[asset]
+    if add:
+        lake.add_partitions(found, add)
+    if remove:
+        lake.remove_partitions(found, remove)
+    there = found.partitions.all(lake.present())
+    page = Page(sys.stdout)
+    if json:
+        page.json({"asset": found.key, "kind": found.partitions.kind, "partitions": there.to_pairs()})
+        return ExitCode.WELL
+    for one in there.ranges:
+        page.write(f"{one}\n")
+    if page.terminal:
+        page.print(f"{count(len(there), 'partition')}: {found.partitions}")
+    return ExitCode.WELL
+
+
 def status(*selection: Selection, json: Json = False) -> ExitCode:
     """Show how much of each asset is there, how its last run went, what is held back.
 
@@ -310,8 +348,9 @@ def show(
         csv(page, frame if limit is None else frame.head(limit))
         return ExitCode.WELL
     few = 20 if limit is None else limit
-    if found.partitions.column in frame.collect_schema().names():
-        frame = frame.sort(found.partitions.column, maintain_order=True)
+    columns = found.partitions.columns
+    if columns and set(columns) <= set(frame.collect_schema().names()):
+        frame = frame.sort(columns, maintain_order=True)
     seen = frame.head(few + 1).collect()
     page.print(table_of(seen.head(few), more=seen.height > few, width=page.console.width))
     return ExitCode.WELL

@@ -68,7 +68,7 @@ def catalog_json(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> l
                     "count": len(there),
                     "first": there.hull.first if there else None,
                     "last": there.hull.last if there else None,
-                    "column": asset.partitions.column,
+                    "columns": list(asset.partitions.columns),
                 },
                 "inputs": _inputs(graph, asset),
                 "schema": asset.schema.name if asset.schema else None,

@@ -115,7 +115,7 @@ def stacked(partitions: PartitionSet) -> str:
         return "\n".join(parts)
     if not partitions.partitions.ordered:
         return "\n".join([*parts[:_STACK], f"and {len(parts) - _STACK:,} more"])
-    return f"{partitions.hull}\nwith {count(len(parts) - 1, 'gap')}"
+    return f"{partitions.extent}\nwith {count(len(parts) - 1, 'gap')}"
 
 
 def _parts(partitions: PartitionSet) -> list[str]:

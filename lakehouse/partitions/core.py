@@ -190,6 +190,17 @@ class PartitionSet:
             raise PartitionError("an empty set of partitions has no range around it")
         return PartitionRange(self.partitions, self.spans[0][0], self.spans[-1][1])
 
+    @property
+    def extent(self) -> str:
+        """Where it lies, in few words: the range around it, or where there are none, its first key and the number.
+
+        Raises:
+            PartitionError: the set is empty
+        """
+        if not self.partitions.scattered or len(self) == 1:
+            return str(self.hull)
+        return f"{self.hull.first} and {len(self) - 1:,} more"
+
     def keys(self) -> list[str]:
         """Every key, in order."""
         return [self.partitions.key(o) for o in self.ordinals()]

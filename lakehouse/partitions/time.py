@@ -210,13 +210,15 @@ class TimePartitions(Partitions):
         """The time that a key names: an instant, or a wall time without a zone."""
         if isinstance(key, datetime):
             return key
-        if isinstance(key, str) and _WALL.fullmatch(key.strip()):
-            text = key.strip()
-            try:
-                return datetime.fromisoformat(text + ":00" if len(text) == 13 else text)
-            except ValueError:
-                pass
-        raise self._wrong(key)
+        text = key.strip() if isinstance(key, str) else ""
+        found = _WALL.fullmatch(text)
+        # An hour without minutes is a key only where it isn't a longer piece of time.
+        if not found or (not found[1] and self.periods > 3):
+            raise self._wrong(key)
+        try:
+            return datetime.fromisoformat(text + ":00" if len(text) == 13 else text)
+        except ValueError:
+            raise self._wrong(key) from None
 
     def __str__(self) -> str:
         zone = "" if self.timezone == "UTC" else f" {self.timezone}"

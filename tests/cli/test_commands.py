@@ -50,7 +50,7 @@ def test_ls_answers_programs(toys: Toys) -> None:
         "count": 31,
         "first": "2013-01-01",
         "last": "2013-01-31",
-        "column": "date",
+        "columns": ["date"],
     }
 
 

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from lakehouse.errors import PartitionError
 from lakehouse.partitions import (
+    Cron,
     Daily,
+    Every,
     Hourly,
     Monthly,
     PartitionMapping,
@@ -16,18 +18,27 @@ from lakehouse.partitions import (
     Static,
     TimePartitions,
     Unpartitioned,
+    Weekly,
     carry,
     misfit,
 )
-from tests.partitions.strategies import DEFINITIONS, KEYS, NOW, TIMES, ordinals, set_of
+from tests.partitions.strategies import DEFINITIONS, KEYS, NOW, PRESENT, TIMES, ordinals, set_of
 
-EARLY = datetime(2009, 1, 1, tzinfo=UTC)
+EARLY = datetime(2003, 1, 1, tzinfo=UTC)  # before two days that come every fourth year
 
 
 def early(partitions: TimePartitions) -> TimePartitions:
     """The same cut, from before any downstream partition on."""
-    forms = {"daily": "2009-01-01", "monthly": "2009-01", "hourly": "2009-01-01T00:00Z"}
-    return type(partitions)(forms[partitions.kind], timezone=partitions.timezone)
+    start, zone = partitions.key(partitions.ordinal_at(EARLY)), partitions.timezone
+    match partitions:
+        case Cron():
+            return Cron(partitions.expression, start=start, timezone=zone)
+        case Every():
+            return Every(start, minutes=partitions.minutes, timezone=zone)
+        case Weekly():
+            return Weekly(start, day=partitions.day, timezone=zone)
+        case _:
+            return type(partitions)(start, timezone=zone)
 
 
 @st.composite
@@ -35,7 +46,7 @@ def mapped(draw: st.DrawFn) -> tuple[PartitionSet, TimePartitions]:
     down = draw(st.sampled_from(TIMES))
     up = early(draw(st.sampled_from(TIMES)))
     # Wherever the year may be, not only near the beginning, where no clock changes.
-    shift = draw(st.integers(0, {"daily": 1500, "monthly": 60, "hourly": 20000}[down.kind]))
+    shift = draw(st.integers(0, max(0, len(down.all(NOW)) // 2)))
     chosen = {o + shift for o in draw(ordinals(down))}
     return set_of(down, chosen), up
 
@@ -119,11 +130,11 @@ def test_what_is_needed_of_an_input(down: Partitions, up: Partitions, wanted: st
 
 @pytest.mark.parametrize("partitions", [d for d in DEFINITIONS if d.kind != "hourly"], ids=str)
 def test_what_is_not_partitioned_needs_all_and_feeds_all(partitions: Partitions) -> None:
-    one = Unpartitioned().all(NOW)
-    assert carry(one, partitions, NOW) == partitions.all(NOW)
-    assert carry(partitions.all(NOW), Unpartitioned(), NOW) == one
-    assert not carry(partitions.empty(), Unpartitioned(), NOW)
-    assert not carry(Unpartitioned().empty(), partitions, NOW)
+    one = Unpartitioned().all(PRESENT)
+    assert carry(one, partitions, PRESENT) == partitions.all(PRESENT)
+    assert carry(partitions.all(PRESENT), Unpartitioned(), PRESENT) == one
+    assert not carry(partitions.empty(), Unpartitioned(), PRESENT)
+    assert not carry(Unpartitioned().empty(), partitions, PRESENT)
 
 
 def test_nothing_needs_nothing() -> None:

@@ -120,9 +120,9 @@ def test_hours_that_clocks_show_twice_have_two_keys() -> None:
     ("zone", "wall", "says"),
     [
         ("Europe/Berlin", "2013-10-27T02:00", "say 2013-10-27T02:00+02:00 or 2013-10-27T02:00+01:00"),
-        ("Europe/Berlin", "2013-03-31T02:00", "the hour there is 2013-03-31T03:00+02:00"),
+        ("Europe/Berlin", "2013-03-31T02:00", "the time there is 2013-03-31T03:00+02:00"),
         ("Australia/Lord_Howe", "2013-04-07T01:45", "say 2013-04-07T01:45+11:00 or 2013-04-07T01:45+10:30"),
-        ("Australia/Lord_Howe", "2013-10-06T02:15", "the hour there is 2013-10-06T02:45+11:00"),
+        ("Australia/Lord_Howe", "2013-10-06T02:15", "the time there is 2013-10-06T02:45+11:00"),
     ],
 )
 def test_a_wall_time_that_is_not_clear_is_told_how_to_say_it(zone: str, wall: str, says: str) -> None:
