@@ -108,7 +108,7 @@ class Unit:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Steps in an order in which they can run, producers first.
 
@@ -145,6 +145,10 @@ class Plan:
         if not steps:
             raise KeyError(asset)
         return PartitionSet(steps[0].asset.partitions, tuple(s for step in steps for s in step.partitions.spans))
+
+    def __repr__(self) -> str:
+        partitions = sum(len(step.partitions) for step in self.steps)
+        return f"Plan({len(self.assets)} assets, {partitions:,} partitions, {len(self.steps):,} steps)"
 
     def __len__(self) -> int:
         return len(self.steps)

@@ -89,7 +89,7 @@ class AssetSummary:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A materialization that has ended.
 
@@ -111,9 +111,15 @@ class Run:
     seconds: float
     home: Home = field(repr=False)
 
+    def __repr__(self) -> str:
+        number = sum(len(result.published) for result in self.results)
+        rows = sum(result.rows for result in self.results)
+        how = "ok" if self.ok else "not ok"
+        return f"Run({self.id}, {how}: {number:,} partitions of {len(self.plan.assets)} assets, {rows:,} rows)"
+
     @property
     def ok(self) -> bool:
-        """Whether everything in the plan was published."""
+        """Whether everything in the plan was published, or was as it should be."""
         return all(result.ok for result in self.results)
 
     @property
