@@ -98,12 +98,12 @@ class DeltaLakeTable:
 
     def version(self) -> int | None:
         """The newest version; None: nothing was ever published."""
-        table = self._open()
+        table = self.open()
         return None if table is None else int(table.version())
 
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions at a version, lazily; see [TableReader.scan][]."""
-        table = self._open(version)
+        table = self.open(version)
         if table is None:
             raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
         files = self._files(table, partitions)
@@ -111,15 +111,22 @@ class DeltaLakeTable:
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """Rows of each stored partition by token, from the log alone; see [TableReader.rows][]."""
-        table = self._open(version)
+        table = self.open(version)
         if table is None:
             return {}
         counted = self._files(table, partitions).group_by("token", maintain_order=True).agg(pl.col("rows").sum())
         return dict(counted.iter_rows())
 
+    def files(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> list[str]:
+        """URIs of the files of some partitions at a version, from the log alone; see [TableReader.files][]."""
+        table = self.open(version)
+        if table is None:
+            raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
+        return [f"{self.uri}/{unquote(path)}" for path in self._files(table, partitions)["path"].to_list()]
+
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version, oldest first; see [TableReader.publications][]."""
-        table = self._open()
+        table = self.open()
         if table is None:
             return []
         return [
@@ -189,24 +196,54 @@ class DeltaLakeTable:
             for add in adds
             if not self.partitioned or add["partitionValues"].get(PARTITION) in wanted
         ]
+        return self._land(staged.attempt, actions, schema, partitions, payload, since)
+
+    def mark(self, partitions: PartitionSet, attempt: str, *, payload: str, since: int) -> int:
+        """Say something of partitions in the table's log, in a commit that leaves all rows as they are.
+
+        Parameters:
+            partitions: what it is about; none: the table as a whole
+            attempt: tells the commit from others
+            payload: text to keep in the table's log
+            since: the version that it was decided at
+
+        Returns:
+            the version that it made
+
+        Raises:
+            PartitionConflict: one of the partitions was published by another after ``since``; nothing was written
+            StorageError: it can't be written; nothing was, unless it says otherwise
+        """
+        return self._land(attempt, [], None, partitions, payload, since)
+
+    def _land(
+        self,
+        attempt_id: str,
+        actions: Sequence[AddAction],
+        schema: Schema | None,
+        partitions: PartitionSet,
+        payload: str,
+        since: int | None,
+    ) -> int:
+        """Commit, on top of whatever others have committed meanwhile; without a schema rows stay as they are."""
         with _lock(self.uri), self.location.reaching("publishing to"):
             failure: Exception | None = None
             base: int | None = None
             for attempt in range(_TRIES):
                 table = self._reopen(failure)
-                done = None if table is None else self._fence(table, staged.attempt, partitions, since, payload)
+                done = None if table is None else self._fence(table, attempt_id, partitions, since, payload)
                 if done is not None:
                     return done
-                if table is not None:
+                if table is not None and schema is not None:
                     self._check_layout(table, partitions)
                 version = None if table is None else int(table.version())
                 if failure is not None and version == base:
                     raise failure  # it was no race: nobody else has committed
                 base = version
                 try:
-                    if table is not None and self._upgrade(table, schema):
+                    if table is not None and schema is not None and self._upgrade(table, schema):
                         continue
-                    return self._commit(table, staged.attempt, actions, schema, partitions, payload)
+                    return self._commit(table, attempt_id, actions, schema, partitions, payload)
                 except (LakehouseError, pl.exceptions.PolarsError):
                     raise
                 except Exception as error:
@@ -258,7 +295,8 @@ class DeltaLakeTable:
 
     # ── the log ───────────────────────────────────────────────────────────────────────────
 
-    def _open(self, version: int | None = None) -> DeltaTable | None:
+    def open(self, version: int | None = None) -> DeltaTable | None:
+        """The table as Delta's library has it, at a version (None: the newest); None: there is no table."""
         if self.location.path and not (self.location.path / "_delta_log").is_dir():
             return None
         with self.location.reaching("opening"):
@@ -282,7 +320,7 @@ class DeltaLakeTable:
     def _reopen(self, failure: Exception | None) -> DeltaTable | None:
         """Open it, after a commit that may have arrived or not: then the commit's own error is the one to be told."""
         try:
-            return self._open()
+            return self.open()
         except StorageError as error:
             if failure is None:
                 raise
@@ -296,7 +334,7 @@ class DeltaLakeTable:
         table: DeltaTable | None,
         attempt: str,
         actions: Sequence[AddAction],
-        schema: Schema,
+        schema: Schema | None,
         partitions: PartitionSet,
         payload: str,
     ) -> int:
@@ -313,6 +351,13 @@ class DeltaLakeTable:
             max_commit_retries=0,
         )
         columns = [PARTITION] if self.partitioned else None
+        if schema is None:
+            if table is None:
+                raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
+            table.create_write_transaction(
+                [], mode="append", schema=table.schema(), partition_by=columns, commit_properties=properties
+            )
+            return int(table.version()) + 1
         if table is None:
             create_table_with_add_actions(
                 self.location.target,
@@ -395,17 +440,23 @@ class DeltaLakeTable:
         Read one by one, by their names: Delta's own history comes back empty for folders with some characters in
         their names, and by an empty history nothing would be fenced.
         """
+        return [
+            {**next((action["commitInfo"] for action in actions if action.get("commitInfo")), {}), "version": version}
+            for version, actions in self.actions(table, after)
+        ]
+
+    def actions(self, table: DeltaTable, after: int | None = None) -> list[tuple[int, list[dict[str, Any]]]]:
+        """What the log's commits after a version did, oldest first, as far as the log still has them."""
         versions = range(0 if after is None else after + 1, int(table.version()) + 1)
         with self.location.reaching("reading the log of"):
             store = self.location.brisk.store()
 
-            def read(version: int) -> dict[str, Any] | None:
+            def read(version: int) -> tuple[int, list[dict[str, Any]]] | None:
                 try:
                     log = bytes(store.get(f"_delta_log/{version:020}.json").bytes())
                 except FileNotFoundError:
                     return None
-                said = (json.loads(line).get("commitInfo") for line in log.splitlines())
-                return {**next((info for info in said if info), {}), "version": version}
+                return version, [json.loads(line) for line in log.splitlines()]
 
             if len(versions) < 2:
                 found = [read(version) for version in versions]

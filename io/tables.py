@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-from lakehouse.partitions import Hourly, Partitions, PartitionSet
+from lakehouse.partitions import Every, Hourly, Multi, Partitions, PartitionSet, TimePartitions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -56,9 +56,16 @@ def layout(partitions: Partitions) -> str:
         >>> layout(Daily("2013-01-01", timezone="America/New_York"))
         'daily America/New_York'
     """
-    # Tokens of hours are of UTC, whatever clock they are shown by.
-    timezone = "" if isinstance(partitions, Hourly) else getattr(partitions, "timezone", "")
-    return f"{partitions.kind} {timezone}".rstrip()
+    match partitions:
+        case Multi():
+            return "; ".join(f"{field.name} {layout(field.partitions)}" for field in partitions.fields)
+        case Hourly() | Every():
+            # Their tokens are of UTC, whatever clock they are shown by.
+            return " ".join(map(str, partitions.cut))
+        case TimePartitions():
+            return " ".join(map(str, partitions.domain))
+        case _:
+            return partitions.kind
 
 
 class TableReader(Protocol):
@@ -87,6 +94,17 @@ class TableReader(Protocol):
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """How many rows each stored partition has, by token, from the table's log alone."""
+        ...
+
+    def files(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> list[str]:
+        """URIs of the Parquet files that hold the rows of some partitions (None: all) at a version (None: the newest).
+
+        They hold nothing else, so that other engines can read exactly what is pinned. Columns are found by their
+        names; one that a file lacks is null there.
+
+        Raises:
+            StorageError: the table or that version of it is not there, or its rows aren't kept in files
+        """
         ...
 
     def publications(self, *, after: int | None) -> Sequence[Publication]:

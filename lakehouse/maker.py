@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.checks import AnyCheck
+    from lakehouse.io import TableReader
 
 
 @final
@@ -27,6 +28,8 @@ class Order:
         needs: for each input, by its parameter, the partitions that these are made from
         load: reads some partitions of an input by its parameter, at the version that is pinned
         made: which inputs are made by the same call: they are not to be loaded
+        table: where what is made will be published
+        sources: for each input, by its parameter, its table and the version that is pinned
     """
 
     asset: Asset
@@ -35,6 +38,8 @@ class Order:
     needs: Mapping[str, PartitionSet]
     load: Callable[[str, PartitionSet], pl.LazyFrame] = field(repr=False)
     made: frozenset[str] = frozenset()
+    table: TableReader | None = field(default=None, repr=False)
+    sources: Mapping[str, tuple[TableReader, int | None]] = field(default_factory=dict, repr=False)
 
 
 @final

@@ -20,7 +20,8 @@ HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""
 
 
-_PREFIX = "LAKEHOUSE_"
+ENV_PREFIX = "LAKEHOUSE_"
+"""What the environment's variables begin with."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     Parameters:
         module: the Python module that holds the assets
         dbt: folder of a dbt project whose models are Gold assets too
+        dbt_target: where dbt builds: ``embedded``, or a target of type ``athena`` in the project's ``profiles.yml``
         storage: the root of all tables: a path, ``file://`` or ``s3://``
         bronze: another root for Bronze; silver: for Silver; gold: for Gold
         storage_options: more for the storage libraries, by object_store's names
@@ -36,12 +38,14 @@ class Settings(BaseSettings):
         engine: what walks plans: ``prefect`` or ``inline``
         chunk: partitions in a step, at most
         workers: steps at a time
+        work_pool: the Prefect work pool that deployments run in
     """
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     module: str = "lakehouse.assets"
     dbt: str | None = None
+    dbt_target: str = "embedded"
     storage: str = str(HOME / "data")
     bronze: str | None = None
     silver: str | None = None
@@ -51,6 +55,7 @@ class Settings(BaseSettings):
     engine: Literal["prefect", "inline"] = "prefect"
     chunk: int = Field(default=CHUNK, ge=1)
     workers: int = Field(default=4, ge=1)
+    work_pool: str | None = None
 
     @field_validator("storage", "lineage")
     @classmethod
@@ -89,16 +94,16 @@ def load_settings(folder: Path | None = None, **given: Any) -> Settings:
     _check_names(os.environ)
     file, table = _from_pyproject(folder or Path.cwd())
     # What the environment says outweighs the file, so only what it leaves open is taken from there.
-    said = _settings(given, given, _PREFIX).model_fields_set
+    said = _settings(given, given, ENV_PREFIX).model_fields_set
     open_ = {k: v for k, v in table.items() if k not in said}
     return _settings(open_ | given, given, f"{file} [tool.lakehouse] ")
 
 
 def _check_names(environment: Mapping[str, str]) -> None:
     """Refuse a variable that is nearly a setting's: a typing error must not send data to the default place."""
-    known = {f"{_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields}
     for name in environment:
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(ENV_PREFIX) and name not in known:
             meant = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
             if meant:
                 raise SettingsError(f"the variable {name} is no setting", hint=f"did you mean {meant[0]}?")
@@ -112,7 +117,7 @@ def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> 
         fault = error.errors()[0]
         name, *inner = map(str, fault["loc"])
         if name not in given:
-            name = source + (name.upper() if source == _PREFIX else name)
+            name = source + (name.upper() if source == ENV_PREFIX else name)
         raise SettingsError(
             f"{'.'.join([name, *inner])} = {fault.get('input')!r} can't be used: {fault['msg']}",
             hint=f"settings are {', '.join(Settings.model_fields)}",
@@ -120,7 +125,7 @@ def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> 
     except UnreadableError as error:
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
         raise SettingsError(
-            f"{_PREFIX}{name.upper()} can't be used: it is no JSON: {error.__cause__}",
+            f"{ENV_PREFIX}{name.upper()} can't be used: it is no JSON: {error.__cause__}",
             hint="""for example '{"key": "value"}'""",
         ) from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from moto.dynamodb.responses import DynamoHandler
@@ -28,6 +29,11 @@ def main() -> None:
             return answer(self)
 
     DynamoHandler.call_action = answer_alone  # type: ignore[method-assign]
+    # At the end: the folder's own names are not to pass for anybody else's.
+    sys.path.append(str(Path(__file__).parents[1]))
+    from tests.moto_athena import install
+
+    install()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -9,7 +9,7 @@ from typing import final
 
 from lakehouse.plan import Plan, Unit
 from lakehouse.run import Watcher
-from lakehouse.step import Home, RunInfo, StepResult, run_unit
+from lakehouse.step import Home, RunInfo, StepResult, patience, run_unit
 
 
 @final
@@ -37,7 +37,7 @@ class InlineEngine:
         return [results[step.id] for step in plan.steps]
 
     def _do(self, unit: Unit, home: Home, run: RunInfo, upstream: list[StepResult]) -> list[StepResult]:
-        retry = unit.steps[0].asset.retry
+        retry = patience(unit)
         for attempt in range(1, retry.times + 2):
             try:
                 return run_unit(unit, home, run, upstream, attempt=attempt)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
 from typing import Any, ClassVar, final
 from zoneinfo import ZoneInfo
@@ -26,8 +26,21 @@ from lakehouse.errors import (
 from lakehouse.io import PARTITION, Publication, Staged, Table
 from lakehouse.io.frames import evolve, restore, storable
 from lakehouse.io.keys import NOWHERE, from_tokens, token, tokens, within
+from lakehouse.io.storage import Location
 from lakehouse.io.tables import layout
-from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, Unpartitioned
+from lakehouse.partitions import (
+    Cron,
+    Daily,
+    Dynamic,
+    Every,
+    Hourly,
+    Monthly,
+    Partitions,
+    PartitionSet,
+    Static,
+    Unpartitioned,
+    Weekly,
+)
 
 Columns = Mapping[str, Any]
 
@@ -91,6 +104,14 @@ class MemoryTable:
         """How many rows each stored partition has, by token."""
         found = self._at(version)
         return {} if found is None else {t: found.rows[t].height for t in self._among(found, partitions)}
+
+    def files(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> list[str]:
+        """Where other engines could read the rows: nowhere.
+
+        Raises:
+            StorageError: always, for there are no files
+        """
+        raise StorageError(f"the rows of {self.uri} are in memory, not in files", hint="keep them in a folder or on S3")
 
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version (None: ever), oldest first."""
@@ -234,7 +255,8 @@ class PartitionCase:
 
     def select(self, *keys: str) -> PartitionSet:
         """Some keys as a set."""
-        return self.partitions.select(list(keys))
+        ordinals = [self.partitions.parse(key) for key in keys]
+        return PartitionSet(self.partitions, tuple((o, o + 1) for o in ordinals))
 
     def frame(self, keys: Sequence[str], tag: str) -> pl.LazyFrame:
         """Rows for some keys: one for each of the key's values, all of them with a tag."""
@@ -257,6 +279,14 @@ _ODD = (
 
 def _days(count: int = 6) -> list[date]:
     return [date(2013, 1, 29) + timedelta(days=n) for n in range(count)]
+
+
+def _weeks(count: int = 6) -> list[date]:
+    return [date(2013, 1, 20) + timedelta(weeks=n) for n in range(count)]
+
+
+def _thirds(zone: tzinfo = UTC) -> list[datetime]:
+    return [datetime(2013, 1, 31, 21, tzinfo=zone) + timedelta(minutes=20 * n) for n in range(6)]
 
 
 def _times(day: date, zone: ZoneInfo | None = None) -> list[datetime]:
@@ -309,6 +339,15 @@ def partition_cases() -> list[PartitionCase]:
         PartitionCase("hours when clocks go back", new_york,
                       _hours(new_york, datetime(2013, 11, 3, 0, tzinfo=_NEW_YORK), 5), zoned("America/New_York")),
         PartitionCase("months", monthly, {m: [firsts[m], lasts[m]] for m in months}, pl.Date()),
+        PartitionCase("weeks", Weekly("2012-12-30", day="sunday", column="at"),
+                      {str(d): [d, d + timedelta(days=6)] for d in _weeks()}, pl.Date()),
+        PartitionCase("minutes", Every("2013-01-01T00:00", minutes=20, column="at"),
+                      {f"2013-01-31T{t:%H:%M}": [t, t + timedelta(minutes=19)] for t in _thirds()}, zoned("UTC")),
+        PartitionCase("ticks", Cron("*/20 * * * *", start="2013-01-01T00:00", column="at", timezone="America/New_York"),
+                      {f"2013-01-31T{t:%H:%M}": [t, t + timedelta(minutes=19)] for t in _thirds(_NEW_YORK)},
+                      zoned("UTC")),
+        PartitionCase("registered keys", Dynamic("odd", column="at"),
+                      {k: [k, k] for k in _ODD if k.isprintable()}, pl.String()),
         PartitionCase("months of datetimes", monthly, {m: _times(firsts[m]) + _times(lasts[m]) for m in months}, us),
     ]  # fmt: skip
 
@@ -437,6 +476,8 @@ class TableConformance:
 
     brief: ClassVar[bool] = False
     """For slow stores: try all types of partition column at what matters most, and a few of them at the rest."""
+    in_files: ClassVar[bool] = True
+    """Whether rows are kept in files, which other engines could read; without them the table has to say so."""
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run a test for each type that it asks for."""
@@ -608,6 +649,28 @@ class TableConformance:
                 DATES, {keys[2]: tags[keys[2]]}
             )
             assert table.rows(version=version) == {key: len(DATES.values[key]) for key in keys}
+
+    def test_the_files_of_a_version_hold_exactly_its_rows(self, new_table: NewTable, case: PartitionCase) -> None:
+        table, keys = new_table(), case.keys
+        if self.in_files:
+            with refused(StorageError, table.uri):
+                table.files()
+        pinned = publish(table, case.frame(keys, "old"), case.select(*keys))
+        publish(table, case.frame(keys[:1], "new"), case.select(keys[0]))
+        if not self.in_files:
+            with refused(StorageError, table.uri, "hint"):
+                table.files()
+            return
+        for chosen in selections(case).values():
+            rows = self.read_files(table.files(case.select(*chosen), version=pinned))
+            assert content(rows) == expect(case, dict.fromkeys(chosen, "old"))
+        assert content(self.read_files(table.files())) == expect(case, dict.fromkeys(keys, "old") | {keys[0]: "new"})
+
+    def read_files(self, uris: Sequence[str]) -> pl.LazyFrame:
+        """Read Parquet files as anybody could. Override it where they need more than their URIs."""
+        places = [Location.of(uri) if uri.startswith("s3://") else Location(uri) for uri in uris]
+        parts = [pl.scan_parquet(p.target, glob=False, hive_partitioning=False, **p.polars) for p in places]
+        return pl.concat(parts)
 
     def test_what_is_being_read_does_not_change_under_the_reader(self, new_table: NewTable) -> None:
         table, keys = new_table(), DATES.keys

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import lakehouse.dbt
+import lakehouse.dbt.embedded
 from lakehouse import Asset, Lakehouse
 from lakehouse.dbt import DbtProject, dbt_assets
 from lakehouse.io.delta import DeltaLakeTable
@@ -143,8 +143,12 @@ def test_after_the_repair_a_refresh_makes_what_is_missing(
     build(lake, ["silver.orders", "bronze.raw_orders"], BAD)
     calls.clear()
     run = lake.refresh("gold.*", WEEK, engine="inline")
-    assert {s.asset.name: str(s.published) for s in run.summaries()} == {"every_order": BAD, "by_region": ""}
-    assert len(calls) == 2
+    assert {s.asset.name: str(s.published) for s in run.summaries()} == {
+        "by_region": "",
+        # They are there, but made from the orders that were mended since.
+        **dict.fromkeys(["every_order", "sums", "shares", "doubled", "tops"], BAD),
+    }
+    assert len(calls) == 3
     assert len(days_of(lake, "gold.every_order")) == 7
     assert not lake.refresh("gold.*", WEEK, engine="inline").plan
 
@@ -184,17 +188,6 @@ def test_thresholds_decide_between_a_warning_and_an_error(lake: Lakehouse, spoil
     assert facts_by_status(run, "gold.every_order")[Status.REJECTED].partitions == ((BAD, BAD),)
 
 
-def test_rows_that_name_no_day_hold_back_the_chunk(lake: Lakehouse, spoil: Spoil) -> None:
-    spoil(lost=[BAD])
-    run = build(lake, "gold.every_order", chunk=4)
-    facts = [f for f in run.facts if f.asset == "gold.every_order"]
-    assert {f.status: f.partitions for f in facts} == {
-        Status.REJECTED: (("2013-01-01", "2013-01-04"),),
-        Status.PUBLISHED: (("2013-01-05", "2013-01-07"),),
-    }
-    assert "1 failures that don't say which partition" in next(f.reason for f in facts if f.reason)
-
-
 def test_a_model_that_is_made_in_part_is_whole_for_those_that_read_it(lake: Lakehouse, spoil: Spoil) -> None:
     """Some days of an input are published, some are made by the same call: a consumer needs both, once."""
     build(lake, "gold.sums", "2013-01-01...2013-01-03")
@@ -219,6 +212,23 @@ def test_each_model_has_its_own_record(lake: Lakehouse, models: dict[str, Asset]
     assert facts["gold.shares"].inputs[0].version == facts["gold.sums"].version
     assert {p.asset for p in facts["gold.sums"].inputs} == {"silver.orders", "silver.customers"}
     assert facts["gold.sums"].schema_version == models["sums"].schema.fingerprint  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("flag", ["warn_error: true", "warn_error_options: {error: all}"])
+def test_a_project_that_takes_warnings_for_errors_is_gated_alike(
+    here: Path, tmp_path: Path, spoil: Spoil, flag: str
+) -> None:
+    yml = "models: [{name: one, data_tests: [{holds: {name: not_negative, arguments: {expression: amount >= 0}}}]}]"
+    files = small(yml=yml) | {"models/two.sql": "select * from {{ ref('one') }}"}
+    files["dbt_project.yml"] += f"flags: {{{flag}}}\n"
+    lake = lake_in(tmp_path, dbt_assets(write(here / "strict", files), sources=ALL))
+    spoil(negative=[BAD])
+    run = build(lake)
+    assert (
+        str(run.published("gold.one"))
+        == str(run.published("gold.two"))
+        == ("2013-01-01...2013-01-02, 2013-01-04...2013-01-07")
+    )
 
 
 # ── models and tests that break ───────────────────────────────────────────────────────────
@@ -290,7 +300,7 @@ def test_an_interrupted_call_leaves_nothing(lake: Lakehouse, monkeypatch: pytest
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lakehouse.dbt, "_load", interrupt)
+        patch.setattr(lakehouse.dbt.embedded, "_load", interrupt)
         with pytest.raises(KeyboardInterrupt):
             build(lake, "gold.sums")
     assert len(scratch) == 1

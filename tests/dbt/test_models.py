@@ -144,6 +144,16 @@ snapshots:
     assert [a.key for a in dbt_assets(folder, sources=ALL, select="one")] == ["gold.one"]
 
 
+def test_versioned_models_are_refused_by_name(here: Path) -> None:
+    yml = "models: [{name: one, latest_version: 2, versions: [{v: 1}, {v: 2}]}]"
+    files = small(yml=yml) | {f"models/one_v{v}.sql": "select 1 as n" for v in (1, 2)} | {"models/two.sql": "select 1"}
+    del files["models/one.sql"]
+    folder = write(here / "versioned", files)
+    with pytest.raises(DefinitionError, match="the dbt model one has versions"):
+        dbt_assets(folder, sources=ALL)
+    assert [a.key for a in dbt_assets(folder, sources=ALL, select="two")] == ["gold.two"]
+
+
 @pytest.mark.usefixtures("shop")
 def test_select_leaves_models_out_but_not_what_the_rest_reads(here: Path) -> None:
     chosen = dbt_assets(here / "shop", sources=ALL, select="sums every_order")

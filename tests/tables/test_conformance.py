@@ -14,6 +14,8 @@ from lakehouse.testing.tables import MemoryTable, NewTable, TableConformance
 
 
 class TestMemory(TableConformance):
+    in_files = False
+
     @pytest.fixture
     def new_table(self) -> NewTable:
         return lambda partitioned=True: MemoryTable(partitioned=partitioned)
