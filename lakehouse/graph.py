@@ -197,6 +197,12 @@ def _resolve(asset: Asset, parameter: Parameter, given: list[Asset]) -> Asset:
             f"the parameter {parameter.name!r} of {asset.key} could be {' or '.join(sorted(a.key for a in named))}",
             hint=f'say which: {parameter.name}: Annotated[..., From("{named[0].key}")]',
         )
+    if asset.declared is not None:
+        raise UnknownInput(
+            f"{asset.key} reads {wanted}, which is no asset of the lakehouse; there are "
+            f"{shorten(sorted(a.key for a in known if a is not asset)) or 'none'}",
+            hint=nearest(wanted, [a.key for a in known if a is not asset]),
+        )
     raise UnknownInput(
         f"{asset.key} has the parameter {parameter.name!r}, but {asset.function.__module__} holds no asset "
         f"{wanted!r}; assets there: {shorten(sorted(a.key for a in known)) or 'none'}",

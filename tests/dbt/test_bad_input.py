@@ -13,9 +13,9 @@ import pytest
 
 from lakehouse import Lakehouse
 from lakehouse.dbt import DbtProject, dbt_assets
-from lakehouse.errors import DefinitionError, LakehouseError, SettingsError
+from lakehouse.errors import DefinitionError, LakehouseError, SettingsError, UnknownInput
 from lakehouse.lake import open_lakehouse
-from tests.dbt.toys import ALL, PROJECT, doubled, small, write
+from tests.dbt.toys import ALL, PROJECT, doubled, orders, small, write
 
 META = "models: [{name: one, config: {meta: {lakehouse: %s}}}]"
 
@@ -91,6 +91,16 @@ def test_what_can_not_be_an_asset_is_one_error(folder: Path, files: dict[str, st
     with pytest.raises(DefinitionError) as caught:
         dbt_assets(write(folder, small(yml="models: []") | files), sources=ALL)
     assert re.search(said, str(caught.value)), str(caught.value)
+
+
+def test_a_source_that_the_lakehouse_lacks_is_told_when_it_is_put_together(folder: Path) -> None:
+    files = {
+        "models/sources.yml": "sources: [{name: silver, tables: [{name: ordres}]}]",
+        "models/one.sql": "select * from {{ source('silver', 'ordres') }}",
+    }
+    models = dbt_assets(write(folder, small(yml="models: []") | files))
+    with pytest.raises(UnknownInput, match=r"gold\.one reads silver\.ordres, which is no asset.*\n.*silver\.orders"):
+        Lakehouse([orders, *models])
 
 
 # ── modules and settings ──────────────────────────────────────────────────────────────────
