@@ -93,12 +93,13 @@ def test_what_can_not_be_an_asset_is_one_error(folder: Path, files: dict[str, st
     assert re.search(said, str(caught.value)), str(caught.value)
 
 
-def test_a_source_that_the_lakehouse_lacks_is_told_when_it_is_put_together(folder: Path) -> None:
+def test_a_source_that_the_lakehouse_lacks_is_told_when_it_is_put_together(tmp_path: Path) -> None:
     files = {
         "models/sources.yml": "sources: [{name: silver, tables: [{name: ordres}]}]",
         "models/one.sql": "select * from {{ source('silver', 'ordres') }}",
+        "dbt_project.yml": "name: shop\nversion: '1.0'\n",
     }
-    models = dbt_assets(write(folder, small(yml="models: []") | files))
+    models = dbt_assets(write(tmp_path / "lacks", small(yml="models: []") | files))
     with pytest.raises(UnknownInput, match=r"gold\.one reads silver\.ordres, which is no asset.*\n.*silver\.orders"):
         Lakehouse([orders, *models])
 
