@@ -643,6 +643,20 @@ def _make(
     )
 
 
+@typing.overload
+def source(function: Callable[[], Any], /) -> Asset: ...
+
+
+@typing.overload
+def source(
+    *,
+    partitions: Partitions | None = None,
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+) -> Callable[[Callable[[], Any]], Asset]: ...
+
+
 def source(
     function: Callable[[], Any] | None = None,
     /,
@@ -651,6 +665,7 @@ def source(
     tags: Sequence[str] = (),
     owners: Sequence[str] = (),
     group: str = "",
+    freshness: Freshness | None = None,
 ) -> Any:
     """Declares an external asset: data that others write. It is looked at, and never materialized.
 
@@ -663,6 +678,7 @@ def source(
         tags: words to select it by
         owners: who answers for it
         group: a word to draw it with its like
+        freshness: when a deployed lakehouse looks at it: ``cron`` or ``every``
 
     Raises:
         DefinitionError: what can't be an asset
@@ -687,7 +703,7 @@ def source(
             words={"tags": tags, "owners": owners},
             group=group,
             retry=None,
-            freshness=None,
+            freshness=freshness,
             code_version=None,
         )
         if inspect.signature(function).parameters:

@@ -177,7 +177,31 @@ def _source(thing: Any, *, top: bool = False) -> str | None:
             node.body = node.body[1:]
     if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef) and top:
         tree.name, tree.decorator_list, tree.returns = "", [], None
+        tree = _Inputs(tree.args).visit(tree)
     return ast.dump(tree)
+
+
+class _Inputs(ast.NodeTransformer):
+    """Takes the names of inputs out of a function: which assets they are is known from elsewhere."""
+
+    def __init__(self, arguments: ast.arguments) -> None:
+        listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        self.places = {one.arg: f"input {place}" for place, one in enumerate(listed)}
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.arg = self.places.get(node.arg, node.arg)
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        node.id = self.places.get(node.id, node.id)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name == "From":
+            node.args = node.args[1:]
+            node.keywords = [word for word in node.keywords if word.arg != "asset"]
+        return self.generic_visit(node)
 
 
 def _bytecode(code: types.CodeType, docstring: str | None = None) -> str:

@@ -22,7 +22,7 @@ from lakehouse.errors import (
     nearest,
     shorten,
 )
-from lakehouse.partitions import Now, PartitionMapping, Rule, misfit
+from lakehouse.partitions import Now, PartitionMapping, PartitionSet, Rule, Same, misfit
 
 
 @final
@@ -112,9 +112,9 @@ class AssetGraph:
         """What an asset is made from."""
         return self._edges[self[asset].key]
 
-    def mapping(self, asset: Asset, edge: Edge, now: Now) -> PartitionMapping:
-        """How the partitions of an input become those of the asset."""
-        return PartitionMapping(asset.partitions, edge.asset.partitions, now, edge.rule)
+    def mapping(self, asset: Asset, edge: Edge, now: Now, there: PartitionSet) -> PartitionMapping:
+        """How the partitions of an input become those of the asset, of those that are there."""
+        return PartitionMapping(asset.partitions, edge.asset.partitions, now, edge.rule, there)
 
     def consumers(self, asset: Asset | str) -> tuple[Asset, ...]:
         """What is made from an asset."""
@@ -244,7 +244,8 @@ def _check_comparisons(asset: Asset) -> None:
 
 def _check_compared(asset: Asset, edge: Edge) -> None:
     compared = any(getattr(check, "upstream", None) == edge.parameter.name for check in asset.checks)
-    if compared and asset.partitions.domain != edge.asset.partitions.domain:
+    alike = asset.partitions.domain == edge.asset.partitions.domain and isinstance(edge.rule, Same | None)
+    if compared and not alike:
         raise PartitionMismatch(
             f"{asset.key} ({asset.partitions}) can't be reconciled with {edge.asset.key} ({edge.asset.partitions}), "
             "partition by partition: they are cut otherwise",

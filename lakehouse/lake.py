@@ -15,17 +15,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
 
 from lakehouse.asset import Asset, Layer
+from lakehouse.claims import Claims
 from lakehouse.errors import LakehouseError, PartitionError, PlanError, SettingsError, StorageError, shorten
 from lakehouse.graph import AssetGraph, assets_among
 from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
 from lakehouse.lineage.open import open_lineage
 from lakehouse.observe import observe
 from lakehouse.partitions import Dynamic, PartitionSet, Present
-from lakehouse.plan import Plan, Upstream, make_plan
+from lakehouse.plan import Plan, Upstream, make_plan, ready_by
 from lakehouse.registry import dynamics, register, registered, retire
 from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
 from lakehouse.selection import Targets, select
-from lakehouse.settings import Settings, load_settings, project_folder
+from lakehouse.settings import THREADS, Settings, load_settings, project_folder
 from lakehouse.staleness import Reason, stale
 from lakehouse.step import RunInfo, load, unrecorded
 from lakehouse.trace import Trace, trace
@@ -137,8 +138,14 @@ class Lakehouse:
         return DeltaLakeTable(location.child(*below, name), partitioned=partitioned)
 
     def __getstate__(self) -> dict[str, Any]:
-        # An open connection doesn't travel; the store is opened again where the copy arrives.
-        return {k: v for k, v in self.__dict__.items() if k != "lineage"}
+        from lakehouse.io.storage import Location
+
+        # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another
+        # folder: a relative path would mean another place there.
+        state = {k: v for k, v in self.__dict__.items() if k != "lineage"}
+        state["_roots"] = {layer: (Location.of(root).uri, below) for layer, (root, below) in self._roots.items()}
+        state["_lineage"] = self.lineage.uri if isinstance(self._lineage, str) else self._lineage
+        return state
 
     def __repr__(self) -> str:
         return f"Lakehouse({len(self.graph)} assets, lineage={self._lineage!r})"
@@ -174,7 +181,8 @@ class Lakehouse:
             PartitionError: partitions that can't be
             PlanError: a request that can't be planned
         """
-        return self._plan(self._observe(self._involved(targets)), targets, partitions, upstream, refresh, chunk, now)
+        wanted = _Wanted(targets, partitions, upstream, refresh, self.settings.chunk if chunk is None else chunk)
+        return self._plan(wanted, self._observe(self._involved(targets)), now)
 
     def materialize(
         self,
@@ -183,11 +191,14 @@ class Lakehouse:
         *,
         upstream: Upstream = "missing",
         engine: EngineName | Engine | None = None,
+        runner: str | None = None,
         chunk: int | None = None,
         raise_on_failure: bool = True,
         watcher: Watcher | None = None,
     ) -> Run:
         """Build what is named, and what it lacks upstream.
+
+        It waits for no other run; of two that publish the same partition at once one wins, and the other's step fails.
 
         Parameters:
             targets: an asset, several, or a selection such as ``"+gold.*"``
@@ -195,6 +206,7 @@ class Lakehouse:
                 not; None: what is missing
             upstream: which inputs to build: those ``"missing"``, also those ``"stale"``, ``"all"``, or ``"none"``
             engine: ``"prefect"``, ``"inline"``, or an engine
+            runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
             chunk: partitions in a step, at most
             raise_on_failure: whether a run in which something failed raises; else it is returned
             watcher: is told what happens
@@ -204,7 +216,8 @@ class Lakehouse:
             UnknownAsset, PartitionError, PlanError: a request that can't be
             EngineError: the engine can't be reached
         """
-        return self._execute(targets, partitions, upstream, False, engine, chunk, raise_on_failure, watcher or Silent())
+        wanted = _Wanted(targets, partitions, upstream, False, self.settings.chunk if chunk is None else chunk)
+        return self._execute(wanted, self._walker(engine, runner), raise_on_failure, watcher)
 
     def refresh(
         self,
@@ -213,6 +226,7 @@ class Lakehouse:
         *,
         upstream: Upstream = "missing",
         engine: EngineName | Engine | None = None,
+        runner: str | None = None,
         chunk: int | None = None,
         raise_on_failure: bool = True,
         watcher: Watcher | None = None,
@@ -220,11 +234,70 @@ class Lakehouse:
         """Bring what is named up to date: build what is missing or stale of it. With nothing to do it writes nothing.
 
         A partition is stale if its code, schema or checks changed, if an input has other rows than those that it was
-        made from, if it was held back, or if it is too old. What comes out as it was isn't followed downstream.
+        made from, if it was held back, or if it is too old. What comes out as it was isn't followed downstream. Where
+        another run is building some of it, this waits for that one, and then builds what is still left.
 
         Takes, returns and raises what [Lakehouse.materialize][] does.
         """
-        return self._execute(targets, partitions, upstream, True, engine, chunk, raise_on_failure, watcher or Silent())
+        wanted = _Wanted(targets, partitions, upstream, True, self.settings.chunk if chunk is None else chunk)
+        return self._execute(wanted, self._walker(engine, runner), raise_on_failure, watcher)
+
+    def backfill(
+        self,
+        targets: Targets,
+        partitions: Any,
+        *,
+        chunk: int | None = None,
+        parallel: int | None = None,
+        upstream: Upstream = "missing",
+        engine: EngineName | Engine | None = None,
+        runner: str | None = None,
+        raise_on_failure: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Run:
+        """Bring a range up to date in chunks, several side by side, each through its layers before the next one.
+
+        It can be interrupted at any moment, and called again: what was published stays, and is not built again. Where
+        another run is building some of it, this waits for that one, and then builds what is still left.
+
+        Parameters:
+            targets: an asset, several, or a selection such as ``"+gold.*"``
+            partitions: a range ``"a...b"`` with both ends, a key, or a list of keys
+            chunk: partitions in a chunk, at most; None: the setting, 30 by default
+            parallel: chunks side by side, at most; None: the setting ``workers``, 4 by default. An engine of your own
+                has its own number, and ``"inline"`` does one after the other.
+            upstream: which inputs to build: those ``"missing"``, also those ``"stale"``, ``"all"``, or ``"none"``
+            engine: ``"prefect"``, ``"inline"``, or an engine
+            runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
+            raise_on_failure: whether a run in which something failed raises; else it is returned
+            watcher: is told what happens
+
+        Raises:
+            PartitionError: no partitions, or partitions that can't be
+            MaterializationFailed, UnknownAsset, PlanError, EngineError: as [Lakehouse.materialize][] does
+
+        Examples:
+            >>> import tempfile
+            >>> import polars as pl
+            >>> from lakehouse import Daily, Lakehouse, PartitionRange, bronze
+            >>> @bronze(partitions=Daily("2013-01-01", column="date"))
+            ... def days(partitions: PartitionRange) -> pl.LazyFrame:
+            ...     return pl.LazyFrame({"date": partitions.keys()})
+            >>> folder = tempfile.mkdtemp()
+            >>> lake = Lakehouse([days], storage=folder, lineage=f"sqlite:///{folder}/lineage.db")
+            >>> run = lake.backfill(days, "2013-01-01...2013-03-31", engine="inline")
+            >>> len(run.plan), len(run.published(days))
+            (3, 90)
+        """
+        if partitions is None:
+            raise PartitionError(
+                "a backfill needs partitions: a range a...b with both ends",
+                hint="refresh builds all that is missing, without a range",
+            )
+        if parallel is not None and parallel < 1:
+            raise PlanError(f"parallel={parallel!r} can't be: 1 chunk or more is under way at a time")
+        wanted = _Wanted(targets, partitions, upstream, True, self.settings.chunk if chunk is None else chunk)
+        return self._execute(wanted, self._walker(engine, runner, parallel), raise_on_failure, watcher)
 
     def observe(self, targets: Targets | None = None) -> dict[str, PartitionSet]:
         """Look at external assets, and write down what changed of them.
@@ -311,9 +384,11 @@ class Lakehouse:
             now: the present
         """
         assets = tuple(self.graph) if targets is None else self.select(targets)
-        seen = self._observe({a.key: a for one in assets for a in (one, *self._inputs(one))}.values())
+        involved = self._involved(assets)
+        seen = self._observe(involved)
         moment = self._present(seen, now)
-        return self._each(assets, lambda asset: self._status(asset, seen, moment))
+        ready = ready_by(self.graph, involved, lambda asset: seen[asset.key].state, moment)
+        return self._each(assets, lambda asset: self._status(asset, seen, ready, moment))
 
     def trace(self, asset: Asset | str, partitions: Any = None) -> Trace:
         """What an asset's rows were made from, and what was made from them, with versions.
@@ -331,58 +406,52 @@ class Lakehouse:
 
     # ── how ───────────────────────────────────────────────────────────────────────────────
 
-    def _execute(
-        self,
-        targets: Targets,
-        partitions: Any,
-        upstream: Upstream,
-        refresh: bool,
-        engine: EngineName | Engine | None,
-        chunk: int | None,
-        raise_on_failure: bool,
-        watcher: Watcher,
-    ) -> Run:
+    def _walker(self, engine: EngineName | Engine | None, runner: str | None, workers: int | None = None) -> Engine:
+        return open_engine(
+            engine or self.settings.engine, workers or self.settings.workers, runner or self.settings.runner
+        )
+
+    def _execute(self, wanted: _Wanted, engine: Engine, raise_on_failure: bool, watcher: Watcher | None) -> Run:
         began = time.perf_counter()
-        walker = _engine(engine or self.settings.engine, self.settings.workers)
-        seen = self._observe(self._involved(targets))
-        plan = self._plan(seen, targets, partitions, upstream, refresh, chunk, None)
+        watcher = watcher or Silent()
+        run = new_id()
+        with Claims(self.lineage, run) as claims:
+            plan = self._observed(wanted)
+            # What is planned before it is claimed may have been built by another run in between.
+            while plan and not claims.cover(plan):
+                claims.take(plan, watcher.waiting if wanted.refresh else None)
+                plan = self._observed(wanted)
+            name = getattr(engine, "name", type(engine).__name__)
+            info = RunInfo(run, datetime.now(UTC), name, _title(wanted.targets, plan))
+            results = tuple(engine.execute(plan, self, info, watcher)) if plan else ()
+        ended = Run(run, plan, results, time.perf_counter() - began, self)
+        return ended.raise_on_failure() if raise_on_failure else ended
+
+    def _observed(self, wanted: _Wanted) -> Plan:
+        """The plan for what there is just now; what lineage didn't know of that is recorded."""
+        seen = self._observe(self._involved(wanted.targets))
+        plan = self._plan(wanted, seen, None)
         found = [fact for one in seen.values() for fact in one.unrecorded]
         if found:
             self.lineage.append(found)
-        engine_name = getattr(walker, "name", type(walker).__name__)
-        info = RunInfo(new_id(), datetime.now(UTC), engine_name, _title(targets, plan))
-        results = tuple(walker.execute(plan, self, info, watcher)) if plan else ()
-        run = Run(info.id, plan, results, time.perf_counter() - began, self)
-        return run.raise_on_failure() if raise_on_failure else run
+        return plan
 
-    def _plan(
-        self,
-        seen: Mapping[str, _Seen],
-        targets: Targets,
-        partitions: Any,
-        upstream: Upstream,
-        refresh: bool,
-        chunk: int | None,
-        now: datetime | None,
-    ) -> Plan:
+    def _plan(self, wanted: _Wanted, seen: Mapping[str, _Seen], now: datetime | None) -> Plan:
         return make_plan(
             self.graph,
-            self.select(targets),
+            self.select(wanted.targets),
             lambda asset: seen[asset.key].state,
-            partitions=partitions,
-            upstream=upstream,
-            refresh=refresh,
-            chunk=self.settings.chunk if chunk is None else chunk,
+            partitions=wanted.partitions,
+            upstream=wanted.upstream,
+            refresh=wanted.refresh,
+            chunk=wanted.chunk,
             now=self._present(seen, now),
         )
 
     def _involved(self, targets: Targets) -> list[Asset]:
-        """The targets and all they depend on."""
-        needed = {a.key: a for one in self.select(targets) for a in (*self.graph.ancestors(one), one)}
-        return list(needed.values())
-
-    def _inputs(self, asset: Asset) -> list[Asset]:
-        return [edge.asset for edge in self.graph.inputs(asset)]
+        """The targets and all they depend on, producers first."""
+        needed = {a.key for one in self.select(targets) for a in (*self.graph.ancestors(one), one)}
+        return [asset for asset in self.graph if asset.key in needed]
 
     def _observe(self, assets: Iterable[Asset]) -> dict[str, _Seen]:
         """What lineage and the tables' own logs say of assets."""
@@ -432,7 +501,9 @@ class Lakehouse:
         with ThreadPoolExecutor(max_workers=8, thread_name_prefix="lakehouse") as pool:
             return list(pool.map(look, listed))
 
-    def _status(self, asset: Asset, seen: Mapping[str, _Seen], now: Present) -> AssetStatus:
+    def _status(
+        self, asset: Asset, seen: Mapping[str, _Seen], ready: Mapping[str, PartitionSet], now: Present
+    ) -> AssetStatus:
         table = None if asset.external else self.table(asset)
         state = seen[asset.key].state
         held = state.last(Status.REJECTED)
@@ -446,7 +517,7 @@ class Lakehouse:
             failed=state.last(Status.FAILED),
             stale=()
             if asset.external
-            else tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, now)),
+            else tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, ready, now)),
             rows=None if table is None or table.version() is None else sum(table.rows().values()),
             last=_last(state),
             checks=merge_checks(shown),
@@ -459,6 +530,17 @@ class Lakehouse:
             return asset.partitions.select(wanted, now=self.present())
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a verb was asked for: the same for the plan that is shown and the one that is done."""
+
+    targets: Targets
+    partitions: Any
+    upstream: Upstream
+    refresh: bool
+    chunk: int
 
 
 @dataclass(frozen=True)
@@ -522,7 +604,17 @@ def _roots(
     return roots
 
 
-def _engine(engine: EngineName | Engine, workers: int) -> Engine:
+def open_engine(engine: EngineName | Engine, workers: int, runner: str = THREADS) -> Engine:
+    """The engine of a name; an engine is what it is.
+
+    Parameters:
+        engine: ``"prefect"``, ``"inline"``, or an engine
+        workers: steps at a time
+        runner: where Prefect runs them: ``"threads"``, or ``"dask://host:port"``
+
+    Raises:
+        SettingsError: no such engine, or no such runner; EngineError: the runner can't be reached
+    """
     if not isinstance(engine, str):
         return engine
     if engine == "inline":
@@ -532,7 +624,11 @@ def _engine(engine: EngineName | Engine, workers: int) -> Engine:
     if engine == "prefect":
         from lakehouse.engines.prefect import PrefectEngine
 
-        return PrefectEngine(workers=workers)
+        if runner == THREADS:
+            return PrefectEngine(workers=workers)
+        from lakehouse.engines.dask import on_cluster
+
+        return PrefectEngine(workers=workers, task_runner=on_cluster(runner))
     raise SettingsError(f"engine={engine!r} is not known; there are prefect and inline")
 
 
@@ -615,6 +711,11 @@ def materialize(targets: Targets, partitions: Any = None, **options: Any) -> Run
 def refresh(targets: Targets, partitions: Any = None, **options: Any) -> Run:
     """Build what is missing, in the lakehouse that settings describe; see [Lakehouse.refresh][]."""
     return open_lakehouse(targets).refresh(targets, partitions, **options)
+
+
+def backfill(targets: Targets, partitions: Any, **options: Any) -> Run:
+    """Bring a range up to date in chunks, in the lakehouse that settings describe; see [Lakehouse.backfill][]."""
+    return open_lakehouse(targets).backfill(targets, partitions, **options)
 
 
 def plan(targets: Targets, partitions: Any = None, **options: Any) -> Plan:

@@ -88,7 +88,9 @@ class Step:
 
     def mapping(self, given: Input) -> PartitionMapping:
         """How the partitions of an input become those of the step."""
-        return PartitionMapping(self.asset.partitions, given.asset.partitions, self.now, given.rule)
+        return PartitionMapping(
+            self.asset.partitions, given.asset.partitions, self.now, given.rule, there=given.partitions
+        )
 
 
 @final
@@ -198,7 +200,7 @@ def make_plan(
     needed = {a.key for target in targets for a in (target, *graph.ancestors(target))}
     involved = [asset for asset in graph if asset.key in needed]
     over = _ready(graph, involved, lambda asset: asset.partitions.all(now), now)
-    ready = _ready(graph, involved, lambda a: states(a).present if a.external else a.partitions.all(now), now)
+    ready = ready_by(graph, involved, states, now)
     asked = _asked(graph, targets, partitions, over, ready, now)
     wants = _Wants(graph, involved, states, upstream, ready, now)
     for asset in targets:
@@ -255,7 +257,11 @@ class _Wants:
 
     def needed(self, asset: Asset, edge: Edge, partitions: PartitionSet) -> PartitionSet:
         """What some partitions need of an input."""
-        return self.graph.mapping(asset, edge, self.now).upstream(partitions) & self.ready[edge.asset.key]
+        return self.mapping(asset, edge).upstream(partitions) & self.ready[edge.asset.key]
+
+    def mapping(self, asset: Asset, edge: Edge) -> PartitionMapping:
+        """How the partitions of an input become those of the asset."""
+        return self.graph.mapping(asset, edge, self.now, self.ready[edge.asset.key])
 
     def settle(self) -> None:
         """Follow the wants up to what they lack and down to what they change, until nothing is added."""
@@ -267,7 +273,7 @@ class _Wants:
         for asset in self.assets:
             if asset.key in self.kept:
                 kept = self.kept[asset.key] - self.of(asset)
-                for reason in stale(self.graph, asset, kept, self.states, self.now):
+                for reason in stale(self.graph, asset, kept, self.states, self.ready, self.now):
                     self.add(asset, reason)
         size = -1
         while size != (size := sum(len(found) for found in self.reasons.values())):
@@ -304,8 +310,20 @@ class _Wants:
         for edge in self.graph.inputs(asset):
             built = self.of(edge.asset)
             if built:
-                touched = self.graph.mapping(asset, edge, self.now).downstream(built) & kept
+                touched = self.mapping(asset, edge).downstream(built) & kept
                 self.add(asset, Reason(Cause.MAYBE, touched - self.of(asset), edge.asset.key))
+
+
+def ready_by(graph: AssetGraph, assets: Sequence[Asset], states: States, now: Now) -> dict[str, PartitionSet]:
+    """The partitions that can be made by now: their time is over, and what they are made from can be made or is there.
+
+    Parameters:
+        graph: all assets
+        assets: some of them, each after all that it is made from
+        states: what lineage says of an asset
+        now: the present
+    """
+    return _ready(graph, assets, lambda a: states(a).present if a.external else a.partitions.all(now), now)
 
 
 def _ready(
@@ -325,7 +343,7 @@ def _ready(
             ready[asset.key] = asset.partitions.empty() if bare else over
             continue
         for edge in graph.inputs(asset):
-            mapping = graph.mapping(asset, edge, now)
+            mapping = graph.mapping(asset, edge, now, ready[edge.asset.key])
             needed = mapping.upstream(over)
             over = over - mapping.downstream(needed - ready[edge.asset.key])
         ready[asset.key] = over
@@ -389,7 +407,7 @@ def _check_ready(
     graph: AssetGraph, asset: Asset, early: PartitionSet, ready: Mapping[str, PartitionSet], now: Now
 ) -> None:
     for edge in graph.inputs(asset):
-        lacking = graph.mapping(asset, edge, now).upstream(early) - ready[edge.asset.key]
+        lacking = graph.mapping(asset, edge, now, ready[edge.asset.key]).upstream(early) - ready[edge.asset.key]
         if lacking:
             raise PartitionError(
                 f"{asset.key} {early} can't be whole yet: it needs {edge.asset.key} {lacking}",
@@ -409,18 +427,21 @@ def _translated(asset: Asset, understood: Sequence[PartitionSet], fault: Partiti
 def _steps(wants: _Wants, chunk: int) -> tuple[Step, ...]:
     wanted = {asset.key: these for asset in wants.assets if (these := wants.of(asset))}
     # Assets that are cut alike are chunked at the same places, so that a chunk needs one chunk of its input.
-    anchors: dict[Any, int] = {}
+    alike: dict[Any, list[PartitionSet]] = {}
     for these in wanted.values():
-        domain = these.partitions.domain
-        anchors[domain] = min(anchors.get(domain, these.spans[0][0]), these.spans[0][0])
+        alike.setdefault(these.partitions.domain, []).append(these)
+    anchors = {domain: _union(found) for domain, found in alike.items()}
     made: dict[str, list[Step]] = {}
     for asset in wants.assets:
         if asset.key in wanted:
             these = wanted[asset.key]
-            anchor = anchors[these.partitions.domain]
-            parts = these.chunks(chunk, anchor=anchor)
-            made[asset.key] = [_step(wants, asset, part, made, (part.hull.low - anchor) // chunk) for part in parts]
+            cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
+            made[asset.key] = [_step(wants, asset, part, made, number) for number, part in cells]
     return tuple(step for steps in made.values() for step in steps)
+
+
+def _union(alike: Sequence[PartitionSet]) -> PartitionSet:
+    return PartitionSet(alike[0].partitions, tuple(span for one in alike for span in one.spans))
 
 
 def _step(wants: _Wants, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:

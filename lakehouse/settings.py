@@ -20,6 +20,9 @@ HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""
 
 
+THREADS = "threads"
+"""The runner that needs no cluster."""
+
 ENV_PREFIX = "LAKEHOUSE_"
 """What the environment's variables begin with."""
 
@@ -38,6 +41,7 @@ class Settings(BaseSettings):
         engine: what walks plans: ``prefect`` or ``inline``
         chunk: partitions in a step, at most
         workers: steps at a time
+        runner: where Prefect runs steps: ``threads``, or ``dask://host:port``, a Dask cluster's scheduler
         work_pool: the Prefect work pool that deployments run in
     """
 
@@ -55,6 +59,7 @@ class Settings(BaseSettings):
     engine: Literal["prefect", "inline"] = "prefect"
     chunk: int = Field(default=CHUNK, ge=1)
     workers: int = Field(default=4, ge=1)
+    runner: str = THREADS
     work_pool: str | None = None
 
     @field_validator("storage", "lineage")

@@ -6,7 +6,7 @@ published again. Everything here is arithmetic on intervals: what it costs doesn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
@@ -61,7 +61,14 @@ class Reason:
                 return f"{self.cause} {self.about}" if self.about else str(self.cause)
 
 
-def stale(graph: AssetGraph, asset: Asset, wanted: PartitionSet, states: States, now: Now) -> list[Reason]:
+def stale(
+    graph: AssetGraph,
+    asset: Asset,
+    wanted: PartitionSet,
+    states: States,
+    ready: Mapping[str, PartitionSet],
+    now: Now,
+) -> list[Reason]:
     """Why some partitions of an asset have to be built; each partition has one reason, the first of these.
 
     It was never built; it was held back; the asset's code, schema or checks are others than those that made it; an
@@ -72,6 +79,7 @@ def stale(graph: AssetGraph, asset: Asset, wanted: PartitionSet, states: States,
         asset: the asset
         wanted: the partitions in question
         states: what lineage says of an asset
+        ready: of each input, by its key, what can be made of it by now
         now: the present
     """
     state = states(asset)
@@ -84,11 +92,11 @@ def stale(graph: AssetGraph, asset: Asset, wanted: PartitionSet, states: States,
     for cause, differs in _VERSIONS:
         reasons.add(cause, _all(wanted, (part for part, fact in made if differs(asset, fact))))
     for edge in graph.inputs(asset):
-        source, mapping = states(edge.asset), graph.mapping(asset, edge, now)
+        source, mapping = states(edge.asset), graph.mapping(asset, edge, now, ready[edge.asset.key])
         touched = [
             mapping.downstream(changed) & part
             for part, fact in made
-            if (changed := source.changed_since(_read(fact, edge.asset.key)))
+            if (changed := source.changed_since(_read(fact, edge.asset.key, source.formerly)))
         ]
         reasons.add(Cause.INPUT, _all(wanted, touched), edge.asset.key)
     reasons.add(Cause.HELD, held)
@@ -136,9 +144,10 @@ _VERSIONS: Sequence[tuple[Cause, Callable[[Asset, Fact], bool]]] = (
 """A version that a person declared stands for code, schema and checks alike."""
 
 
-def _read(fact: Fact, asset: str) -> int | None:
-    """The oldest version at which a publication read an input; None: it never did."""
-    versions = [pin.version for pin in fact.inputs if pin.asset == asset]
+def _read(fact: Fact, asset: str, formerly: Collection[str]) -> int | None:
+    """The oldest version at which a publication read an input, by whatever name it had; None: it never did."""
+    pins = [pin for pin in fact.inputs if pin.asset == asset] or [p for p in fact.inputs if p.asset in formerly]
+    versions = [pin.version for pin in pins]
     return None if None in versions else min((v for v in versions if v is not None), default=None)
 
 

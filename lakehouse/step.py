@@ -758,4 +758,15 @@ def _from_payload(payload: str, version: int) -> list[Fact]:
     ]
 
 
-__all__ = ["Home", "RunInfo", "StepResult", "load", "patience", "run_step", "run_unit", "to_payload", "told", "unrecorded"]
+__all__ = [
+    "Home",
+    "RunInfo",
+    "StepResult",
+    "load",
+    "patience",
+    "run_step",
+    "run_unit",
+    "to_payload",
+    "told",
+    "unrecorded",
+]

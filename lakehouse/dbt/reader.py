@@ -6,13 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn, final
 
 from lakehouse.asset import Asset, Column, From, Layer, Parameter, Retry, Schema, Signature
 from lakehouse.dbt.runner import ONE_AT_A_TIME, log, said
 from lakehouse.errors import DefinitionError, LakehouseError, nearest, shorten
-from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, Static, TimePartitions, Unpartitioned
+from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, TimePartitions, Unpartitioned, Weekly
 
 if TYPE_CHECKING:
     from lakehouse.dbt.project import DbtProject
@@ -206,7 +206,7 @@ class Reader:
                 f"{where} is partitioned, but doesn't say which column holds the partition",
                 hint="meta: {lakehouse: {partitions: ..., column: date}}",
             )
-        kinds: dict[str, type[TimePartitions]] = {t.kind: t for t in (Daily, Hourly, Monthly)}
+        kinds: dict[str, type[TimePartitions]] = {t.kind: t for t in (Hourly, Daily, Weekly, Monthly)}
         if kind in kinds:
             options = {k: str(meta[k]) for k in ("end", "timezone") if meta.get(k)}
             try:
@@ -219,18 +219,12 @@ class Reader:
                 f"{where} is to be partitioned as {kind}, which is not known here; there are {shorten(self.known)}",
                 hint=nearest(kind, self.known) or "or write partitions: daily, with start and column",
             )
-        match like.partitions:
-            case TimePartitions() as cut:
-                return type(cut)(cut.start, end=cut.end, column=column, timezone=cut.timezone)
-            case Static() as cut:
-                return Static(cut.keys, column=column)
-            case Unpartitioned():
-                raise DefinitionError(
-                    f"{where} is to be partitioned as {kind}, which is not partitioned",
-                    hint="name a partitioned asset, or leave partitions out",
-                )
-            case other:
-                return replace(other, column=column)
+        if not like.partitioned:
+            raise DefinitionError(
+                f"{where} is to be partitioned as {kind}, which is not partitioned",
+                hint="name a partitioned asset, or leave partitions out",
+            )
+        return like.partitions.told_by(str(column))
 
     def _schema(self, node: Any, tests: Sequence[str]) -> Schema | None:
         # Without an enforced contract the columns are what somebody once wrote down.

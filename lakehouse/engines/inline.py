@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from lakehouse.engines.queue import Queue
 from lakehouse.plan import Plan, Unit
 from lakehouse.run import Watcher
 from lakehouse.step import Home, RunInfo, StepResult, patience, run_unit
@@ -27,13 +28,16 @@ class InlineEngine:
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
-        for unit in plan.units:
+        queue = Queue(plan.units)
+        while queue:
+            unit = queue.pop()
             for step in unit.steps:
                 watcher.started(step)
             upstream = [results[i] for step in unit.steps for i in step.after if i in results]
             for step, result in zip(unit.steps, self._do(unit, home, run, upstream), strict=True):
                 results[step.id] = result
                 watcher.finished(step, result)
+            queue.ended(unit)
         return [results[step.id] for step in plan.steps]
 
     def _do(self, unit: Unit, home: Home, run: RunInfo, upstream: list[StepResult]) -> list[StepResult]:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import heapq
+import logging
 import re
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, final
 
-from prefect import allow_failure, flow
+from prefect import Flow, allow_failure, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.assets import Asset as PrefectAsset
 from prefect.assets import AssetProperties, add_asset_metadata
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import AssetContext, FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_ANALYTICS_ENABLED,
@@ -33,14 +34,16 @@ from prefect.settings import (
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import MaterializingTask
-from prefect.utilities.annotations import quote
 
+from lakehouse.engines.events import tell_published, tell_updated
+from lakehouse.engines.queue import Queue
 from lakehouse.errors import EngineError, shorten
 from lakehouse.lineage import Status
 from lakehouse.plan import Plan, Unit
 from lakehouse.run import Run, Watcher
-from lakehouse.step import Home, RunInfo, StepResult, run_unit
+from lakehouse.step import Home, RunInfo, StepResult, patience, run_unit
 
+_THREADS = 4
 _STARTUP_SECONDS = 180
 _MAX_DESCRIPTION = 2500
 
@@ -51,87 +54,119 @@ class PrefectEngine:
     """Runs a plan as a flow on the Prefect API that is configured, or on a temporary one.
 
     Parameters:
-        workers: steps at a time, in threads
+        workers: steps at a time; None: 4 in threads, and with a task runner of your own as many as there are
         task_runner: makes another task runner (Dask, Ray) in place of threads
+        inside: whether the steps become task runs of the flow run that this is called in, with its task runner,
+            rather than of a flow run of their own
     """
 
-    workers: int = 4
+    workers: int | None = None
     task_runner: Callable[[], TaskRunner[PrefectFuture[Any]]] | None = None
+    inside: bool = False
     name: str = "prefect"
+
+    @property
+    def limit(self) -> int:
+        """How many steps are under way at a time, at most."""
+        return self.workers or (sys.maxsize if self.task_runner else _THREADS)
 
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
-        runner: Any = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.workers)
 
-        @flow(
-            name="materialize",
-            flow_run_name=run.title.replace("{", "(").replace("}", ")"),
-            task_runner=runner,
-            persist_result=False,
-            validate_parameters=False,
-        )
         def materialize() -> State[Any]:
             context = FlowRunContext.get()
-            assert context is not None
-            assert context.flow_run is not None
+            if context is None or context.flow_run is None:
+                raise EngineError("no flow run is under way that steps could belong to", hint="leave out inside=True")
             info = replace(run, flow_run=str(context.flow_run.id))
-            _walk(plan, home, info, watcher, self.workers, results)
+            try:
+                _walk(plan, home, info, watcher, self.limit, results)
+            finally:
+                tell_updated(plan.assets, results.values(), info)
             _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 
-        with _connected(watcher):
-            state = materialize(return_state=True)
+        with connected(watcher):
+            state = materialize() if self.inside else self._flow(materialize, run.title)(return_state=True)
         if not results and plan:
             raise EngineError(f"Prefect ended the flow run before any step was done: {state.message or state.name}")
         # Where Prefect itself failed on the way, what was done by then stands, and the rest is told as failed.
         why = f"Prefect ended the flow run: {state.message or state.name}"
         return [results.get(step.id) or StepResult.of_failure(step, why) for step in plan.steps]
 
+    def _flow(self, function: Callable[[], State[Any]], title: str) -> Flow[[], State[Any]]:
+        runner: Any = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.limit)
+        return flow(
+            name="materialize",
+            flow_run_name=title.replace("{", "(").replace("}", ")"),
+            task_runner=runner,
+            persist_result=False,
+            validate_parameters=False,
+        )(function)
+
 
 def _walk(
     plan: Plan, home: Home, info: RunInfo, watcher: Watcher, workers: int, results: dict[str, StepResult]
 ) -> None:
-    """Submit each unit as soon as what it needs is there, the first chunk's before the next one's, and wait for all.
+    """Submit each unit as soon as what it needs is there, and wait for all.
 
-    A unit that waited for its inputs in the task runner would hold a worker while it waits; and with all of Bronze
-    ahead of all of Silver, a run that is interrupted would leave nothing for a reader.
+    A unit that waited for its inputs in the task runner would hold a worker while it waits.
     """
-    units = {unit.id: unit for unit in plan.units}
-    place = {unit.id: (unit.steps[0].chunk, i) for i, unit in enumerate(plan.units)}
-    waits = {unit.id: set(unit.after) for unit in plan.units}
-    feeds: dict[str, list[str]] = {unit.id: [] for unit in plan.units}
-    for unit in plan.units:
-        for source in unit.after:
-            feeds[source].append(unit.id)
-    ready = [(place[i], i) for i, sources in waits.items() if not sources]
-    heapq.heapify(ready)
-    ended: SimpleQueue[str] = SimpleQueue()
+    queue = Queue(plan.units)
+    ended: SimpleQueue[Unit] = SimpleQueue()
     tasks: dict[str, MaterializingTask[..., Any]] = {}
     futures: dict[str, PrefectFuture[Any]] = {}
-    busy = 0
-    while ready or busy:
-        while ready and busy < workers:
-            unit = units[heapq.heappop(ready)[1]]
-            name = _task_name(unit)
-            if name not in tasks:
-                tasks[name] = _task(unit, home, info, watcher, units)
-            task = tasks[name].with_options(task_run_name=unit.id)
-            futures[unit.id] = task.submit(quote(unit), [allow_failure(futures[i]) for i in unit.after])
-            futures[unit.id].add_done_callback(partial(_tell, ended, unit.id))
-            busy += 1
-        done = ended.get()
-        busy -= 1
-        found = futures[done].result(raise_on_failure=False)
-        results.update({result.step: result for result in _ended(units[done], found)})
-        for consumer in feeds[done]:
-            waits[consumer].discard(done)
-            if not waits[consumer]:
-                heapq.heappush(ready, (place[consumer], consumer))
+    busy: set[str] = set()
+
+    def submit(unit: Unit) -> None:
+        name = _task_name(unit)
+        if name not in tasks:
+            tasks[name] = _task(unit, home, info)
+        work = _Work(unit, [results[i] for step in unit.steps for i in step.after if i in results])
+        edges = [allow_failure(futures[i]) for i in unit.after if i in futures]
+        futures[unit.id] = tasks[name].with_options(task_run_name=unit.id).submit(work, edges)
+        busy.add(unit.id)
+        for step in unit.steps:
+            watcher.started(step)
+        futures[unit.id].add_done_callback(lambda _: ended.put(unit))
+
+    def end_one() -> None:
+        unit = ended.get()
+        try:
+            found = futures[unit.id].result(raise_on_failure=False)
+        except Exception as error:  # the worker is gone, and with it the task run's state
+            found = error
+            del futures[unit.id]
+        for step, result in zip(unit.steps, _ended(unit, found), strict=True):
+            results[step.id] = result
+            watcher.finished(step, result)
+        busy.discard(unit.id)
+        queue.ended(unit)
+
+    try:
+        while queue or busy:
+            while queue and len(busy) < workers:
+                submit(queue.pop())
+            end_one()
+    except BaseException:
+        # What is under way publishes all the same: the run isn't over before it is.
+        while busy:
+            end_one()
+        raise
 
 
-def _tell(ended: SimpleQueue[str], unit: str, _: Any) -> None:
-    ended.put(unit)
+@final
+class _Work:
+    """What a task run is given. No dataclass, or Prefect would search all of it for futures.
+
+    Parameters:
+        unit: what to do
+        upstream: what became of the steps that it comes after
+    """
+
+    def __init__(self, unit: Unit, upstream: list[StepResult]) -> None:
+        self.unit = unit
+        self.upstream = upstream
 
 
 def _task_name(unit: Unit) -> str:
@@ -140,40 +175,34 @@ def _task_name(unit: Unit) -> str:
     return unit.steps[0].asset.key if maker is None else f"{maker.name}: {', '.join(s.asset.name for s in unit.steps)}"
 
 
-def _task(
-    unit: Unit, home: Home, info: RunInfo, watcher: Watcher, units: Mapping[str, Unit]
-) -> MaterializingTask[..., Any]:
+def _task(unit: Unit, home: Home, info: RunInfo) -> MaterializingTask[..., Any]:
     assets = [step.asset for step in unit.steps]
     first = assets[0]
+    retry = patience(unit)
     keys = {asset.key: _asset_key(home.table(asset).uri) for asset in assets}
 
-    sources = {_asset_key(home.table(i.asset).uri) for step in unit.steps for i in step.inputs} - set(keys.values())
+    inputs = [given.asset for step in unit.steps for given in step.inputs]
+    uris = (f"source://{one.name}" if one.external else home.table(one).uri for one in inputs)
+    sources = {_asset_key(uri) for uri in uris} - set(keys.values())
 
-    def do(unit: Unit, upstream: list[Any]) -> State[Any]:
+    def do(work: _Work, after: list[Any]) -> State[Any]:
+        _log_to_prefect()
         context = TaskRunContext.get()
         task_run = context.task_run if context else None
-        attempt = task_run.run_count if task_run else 1
-        if attempt == 1:
-            for step in unit.steps:
-                watcher.started(step)
-        try:
-            results = run_unit(
-                unit,
-                home,
-                info,
-                [r for i, found in zip(unit.after, upstream, strict=True) for r in _ended(units[i], found)],
-                attempt=attempt,
-                task_run=str(task_run.id) if task_run else None,
-            )
-        except BaseException as error:
-            if attempt > first.retry.times or not _retryable(error):
-                for step in unit.steps:
-                    watcher.finished(step, StepResult.of_failure(step, error))
-            raise
-        for step, result in zip(unit.steps, results, strict=True):
-            watcher.finished(step, result)
+        results = run_unit(
+            work.unit,
+            home,
+            info,
+            work.upstream,
+            attempt=task_run.run_count if task_run else 1,
+            task_run=str(task_run.id) if task_run else None,
+        )
+        for step, result in zip(work.unit.steps, results, strict=True):
+            tell_published(step.asset, result, info)
             if result.published:
                 add_asset_metadata(keys[result.asset], _metadata(result))
+        told = [r for r in results if r.published] or [r for r in results if r.rejected or r.failed]
+        _tell_only_of({keys[r.asset] for r in told})
         return _task_state(results)
 
     return MaterializingTask(
@@ -194,13 +223,26 @@ def _task(
         description=first.description or None,
         tags=sorted({str(first.layer), *(tag for asset in assets for tag in asset.tags)}),
         asset_deps=[*sources],
-        retries=first.retry.times,
+        retries=retry.times,
         retry_condition_fn=_may_be_tried_again,
-        retry_delay_seconds=first.retry.delay,
-        timeout_seconds=first.retry.timeout,
+        retry_delay_seconds=retry.delay,
+        timeout_seconds=retry.timeout,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
+
+
+def _log_to_prefect() -> None:
+    """Have Prefect keep what the library and the assets' functions log, with the task run that it belongs to."""
+    logger = logging.getLogger("lakehouse")
+    if any(isinstance(handler, APILogHandler) for handler in logger.handlers):
+        return
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    handler = APILogHandler()
+    # Outside of runs the handler has nowhere to send a record, and warns of it.
+    handler.addFilter(lambda _: FlowRunContext.get() is not None or TaskRunContext.get() is not None)
+    logger.addHandler(handler)
 
 
 def _retryable(error: object) -> bool:
@@ -227,6 +269,14 @@ def _asset_key(uri: str) -> str:
     return f"{scheme}://{re.sub(r'[^A-Za-z0-9._~/-]', '_', rest)}"
 
 
+def _tell_only_of(keys: Set[str]) -> None:
+    """Leave other tables out of the task's asset events: Prefect would tell of what was skipped as materialized."""
+    context = AssetContext.get()
+    if context is not None:
+        others = [asset for asset in context.downstream_assets if asset.key not in keys]
+        context.downstream_assets.difference_update(others)
+
+
 def _metadata(result: StepResult) -> dict[str, Any]:
     facts = [f for f in result.facts if f.status is Status.PUBLISHED]
     return {
@@ -243,6 +293,8 @@ def _metadata(result: StepResult) -> dict[str, Any]:
 def _task_state(results: list[StepResult]) -> State[Any]:
     errors = "; ".join(dict.fromkeys(r.error for r in results if r.error))
     if all(r.ok for r in results):
+        if not any(r.published for r in results):
+            return Completed(name="UpToDate", message="no input has changed", data=results)
         return Completed(message=f"{sum(r.rows for r in results):,} rows", data=results)
     if any(r.published for r in results):
         return Completed(name="PartlyPublished", message=errors, data=results)
@@ -285,7 +337,7 @@ def _report(plan: Plan, results: Iterable[StepResult], home: Home, title: str) -
 
 
 @contextmanager
-def _connected(watcher: Watcher) -> Iterator[None]:
+def connected(watcher: Watcher) -> Iterator[None]:
     """See that an API answers, or start one and say so."""
     if FlowRunContext.get() is not None:
         yield

@@ -8,6 +8,7 @@ All items lie under a partition key ``pk`` and a sort key ``sk``:
 | ``run#<run>`` | ``<id>#<asset>`` | ``asset``, ``id``: where the body is |
 | ``input#<asset>`` | ``<id>#<asset>`` | the same, for each input of a published fact |
 | ``version#<asset>`` | ``<version, 20 digits>#<id>`` | the same, for each fact with a table version |
+| ``claims`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
 
 A fact is there once its *body* is there. Pointers are written first and may be written twice; a pointer
 without a body, which a killed process can leave behind, is passed over by readers. So a body is stored once
@@ -33,7 +34,7 @@ from botocore import exceptions as aws
 from botocore.config import Config
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import Fact, Status
+from lakehouse.lineage.facts import Claim, Fact, Status, claims_from_json, claims_to_json
 
 Item = dict[str, dict[str, Any]]
 
@@ -167,6 +168,21 @@ class DynamoDBLineage:
         for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
             self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
 
+    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
+        """Put other claims in the place of those of a version; False: they are of another version by now."""
+        item = {**_CLAIMS, "body": _packed(claims_to_json(claims)), "version": {"N": str(version + 1)}}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if version:
+            condition = {
+                "ConditionExpression": "version = :version",
+                "ExpressionAttributeValues": {":version": {"N": str(version)}},
+            }
+        try:
+            self._do("put_item", expected=(f"{_IS_THERE}Exception",), TableName=self.table, Item=item, **condition)
+        except aws.ClientError:
+            return False
+        return True
+
     def create_table(self) -> None:
         """Make the table, unless it is there, and wait until it can be used (two minutes at most)."""
         with contextlib.suppress(aws.ClientError):  # it is there, or another process is making it
@@ -243,6 +259,12 @@ class DynamoDBLineage:
             for fact in self._pointed_at(self._query(f"input#{asset}"))
             if fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         ]
+
+    def claims(self) -> tuple[int, list[Claim]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+        for item in self._query(_CLAIMS["pk"]["S"]):
+            return int(item["version"]["N"]), claims_from_json(_unpacked(item["body"]))
+        return 0, []
 
     def close(self) -> None:
         """Let go of connections; the next call makes new ones."""
@@ -415,6 +437,8 @@ class DynamoDBLineage:
         return f"DynamoDBLineage({self.table!r})"
 
 
+_CLAIMS = {"pk": {"S": "claims"}, "sk": {"S": "all"}}
+
 _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 
 _LOG_IN = "log in (aws sso login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -426,10 +450,7 @@ _ACTIONS = "dynamodb:Query, BatchGetItem, PutItem and BatchWriteItem"
 
 
 def _body(fact: Fact) -> Item:
-    text = fact.to_json()
-    long = len(text) > _COMPRESS_FROM
-    body: dict[str, Any] = {"B": zlib.compress(text.encode())} if long else {"S": text}
-    item = {"pk": {"S": f"asset#{fact.asset}"}, "sk": {"S": fact.id}, "body": body}
+    item = {"pk": {"S": f"asset#{fact.asset}"}, "sk": {"S": fact.id}, "body": _packed(fact.to_json())}
     if _size(item) > _ITEM_BYTES:
         raise LineageError(
             f"the fact about {len(fact.partitions)} intervals of {fact.asset} takes {_size(item) // 1024} KB "
@@ -440,8 +461,15 @@ def _body(fact: Fact) -> Item:
 
 
 def _fact(item: Item) -> Fact:
-    body = item["body"]
-    return Fact.from_json(body["S"] if "S" in body else zlib.decompress(body["B"]))
+    return Fact.from_json(_unpacked(item["body"]))
+
+
+def _packed(text: str) -> dict[str, Any]:
+    return {"B": zlib.compress(text.encode())} if len(text) > _COMPRESS_FROM else {"S": text}
+
+
+def _unpacked(body: dict[str, Any]) -> str | bytes:
+    return body["S"] if "S" in body else zlib.decompress(body["B"])
 
 
 def _pointers(fact: Fact) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""What is written down: one fact for each outcome of a step, and who may read or write them."""
+"""What is written down: a fact for each outcome of a step, claims while runs are at work, and who may read and write."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from lakehouse.errors import LineageError
 from lakehouse.partitions import Pairs
@@ -33,7 +33,7 @@ DIGEST = 16
 
 
 class Status(StrEnum):
-    """What became of some partitions of a step."""
+    """What became of some partitions: in a step, in an external asset, or by ``lakehouse state``."""
 
     PUBLISHED = "published"
     REJECTED = "rejected"
@@ -176,6 +176,43 @@ class Fact(_Frozen):
         return self.model_copy(update={"asset": asset, "table": self.table and table, "quarantine": quarantine})
 
 
+class Claim(_Frozen):
+    """What a run is about to build. Unlike a fact it goes when the run ends.
+
+    Parameters:
+        run: id of the run
+        partitions: which partitions of which assets, by key; of an asset with none: all
+        host: the machine that it runs on; process: id of its process there
+        expires: when it counts no longer, unless it is renewed (UTC)
+    """
+
+    run: str
+    partitions: dict[str, Pairs]
+    host: str
+    process: str
+    expires: datetime
+
+
+_CLAIMS = TypeAdapter(list[Claim])
+
+
+def claims_to_json(claims: Sequence[Claim]) -> str:
+    """Claims as one line of JSON."""
+    return _CLAIMS.dump_json(list(claims)).decode()
+
+
+def claims_from_json(text: _Json) -> list[Claim]:
+    """Read back what [claims_to_json][] wrote.
+
+    Raises:
+        LineageError: these are no claims
+    """
+    try:
+        return _CLAIMS.validate_json(text)
+    except ValidationError as error:
+        raise LineageError(f"claims can't be read: {error.errors(include_url=False)[0]['msg']}") from error
+
+
 class LineageReader(Protocol):
     """Reads facts. Planning and display get no more than this."""
 
@@ -214,6 +251,18 @@ class Lineage(LineageReader, Protocol):
 
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def claims(self) -> tuple[int, list[Claim]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+        ...
+
+    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
+        """Put other claims in the place of those of a version; False: they are of another version by now.
 
         Raises:
             LineageError: the store can't be reached or written

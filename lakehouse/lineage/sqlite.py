@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import Fact, Status
+from lakehouse.lineage.facts import Claim, Fact, Status, claims_from_json, claims_to_json
 
 SCHEMA = 1
 """Version of the tables below, kept in the file's ``user_version``."""
@@ -42,6 +42,14 @@ _TABLES = (
     f"PRAGMA application_id = {_MARK}",
     f"PRAGMA user_version = {SCHEMA}",
 )
+
+_CLAIMS = """
+    CREATE TABLE IF NOT EXISTS claims (
+        one INTEGER PRIMARY KEY CHECK (one = 1),
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL
+    )
+"""
 
 _WHAT_IS_THERE = """
     SELECT (SELECT application_id FROM pragma_application_id),
@@ -149,6 +157,27 @@ class SqliteLineage:
         return self._facts(
             "SELECT body FROM inputs JOIN facts USING (asset, id) WHERE input = ? ORDER BY id, asset", asset
         )
+
+    def claims(self) -> tuple[int, list[Claim]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+        with self._clear_errors("read"):
+            if not self.path.exists():
+                return 0, []
+            with closing(self._connect("rw")) as connection:
+                return _claims(connection)
+
+    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
+        """Put other claims in the place of those of a version; False: they are of another version by now."""
+        body = claims_to_json(claims)
+        with self._clear_errors("written"), closing(self._open_to_write()) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(_CLAIMS)
+            if _claims(connection)[0] != version:
+                connection.execute("ROLLBACK")
+                return False
+            connection.execute("INSERT OR REPLACE INTO claims VALUES (1, ?, ?)", (version + 1, body))
+            connection.execute("COMMIT")
+            return True
 
     def close(self) -> None:
         """Nothing is held open between calls."""
@@ -263,6 +292,14 @@ class SqliteLineage:
 
     def __repr__(self) -> str:
         return f"SqliteLineage({str(self.path)!r})"
+
+
+def _claims(connection: sqlite3.Connection) -> tuple[int, list[Claim]]:
+    # The first claim makes the table.
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'claims'").fetchone():
+        return 0, []
+    row = connection.execute("SELECT version, body FROM claims").fetchone()
+    return (row[0], claims_from_json(row[1])) if row else (0, [])
 
 
 def _code(error: sqlite3.Error) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -135,10 +136,23 @@ class PartitionRange:
         return self.partitions.along(name, self.low, self.high)
 
     def keys(self) -> list[str]:
-        """Every key, in order."""
+        """Every key, in order.
+
+        Raises:
+            PartitionError: the range is the hull of scattered partitions, so that not all between are some
+        """
+        self._check_contiguous()
         return [self.partitions.key(o) for o in range(self.low, self.high)]
 
+    def _check_contiguous(self) -> None:
+        if not self.partitions.contiguous(self.low, self.high):
+            raise PartitionError(
+                f"{self} goes from the first to the last of scattered partitions; which are between, it doesn't say",
+                hint="take the keys or the ranges of the set",
+            )
+
     def __len__(self) -> int:
+        self._check_contiguous()
         return self.high - self.low
 
     def __iter__(self) -> Iterator[str]:
@@ -392,6 +406,12 @@ class Partitions(ABC):
     def form(self) -> str:
         """The form of a key, for messages."""
 
+    def told_by(self, column: str) -> Partitions:
+        """The same partitions, where another column says which one a row belongs to."""
+        same = copy.copy(self)
+        object.__setattr__(same, "column", column)
+        return same
+
     @abstractmethod
     def all(self, now: Now) -> PartitionSet:
         """Every partition that is there at ``now``: registered, and its time over."""
@@ -414,7 +434,7 @@ class Partitions(ABC):
 
     @abstractmethod
     def token(self, ordinal: int) -> str:
-        """The name of a partition in storage: safe in a path. In a span of ordered partitions, it sorts as the ordinals do."""
+        """The name of a partition in storage: safe in a path; in a span of ordered ones, it sorts as ordinals do."""
 
     @abstractmethod
     def from_token(self, token: str) -> int:
@@ -495,6 +515,10 @@ class Partitions(ABC):
     def comes(self) -> str:
         """When a partition comes to be there, for messages."""
         return "a partition is there once its time is over"
+
+    def contiguous(self, low: int, high: int) -> bool:
+        """Whether all ordinals of a span are partitions."""
+        return True
 
     def moments(self, low: int, high: int) -> tuple[datetime, datetime]:
         """When a span of partitions begins and ends (UTC).

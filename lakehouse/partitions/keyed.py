@@ -206,7 +206,8 @@ class Dynamic(Partitions):
         return chosen
 
     def key(self, ordinal: int) -> str:
-        return ordinal.to_bytes(ordinal.bit_length() // 8 + 1, "big")[1:].decode()
+        number = ordinal >> 1
+        return number.to_bytes((number.bit_length() + 7) // 8, "big")[1:].decode()
 
     def parse(self, key: object) -> int:
         text = str(key) if isinstance(key, str | int) and not isinstance(key, bool) else ""
@@ -214,11 +215,12 @@ class Dynamic(Partitions):
         plain = text.isalnum() and text.isascii() and len(text) <= self._LONGEST
         if not plain and (not text.isprintable() or "|" in text or not 0 < len(_escaped(text)) <= self._LONGEST):
             raise self._wrong(key)
-        # Text and integer for each other, without a list of keys: a one stands before it, so that its length is kept.
-        return int.from_bytes(b"\x01" + text.encode(), "big")
+        # Text and integer for each other, without a list of keys. A one stands before the text, so that its length is
+        # kept; only every other integer is a key, so that no two keys touch and no range is more than one of them.
+        return int.from_bytes(b"\x01" + text.encode(), "big") << 1
 
-    def text(self, low: int, high: int) -> str:
-        return ", ".join(self.key(o) for o in range(low, high))
+    def contiguous(self, low: int, high: int) -> bool:
+        return high - low == 1
 
     def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
         if now is not None and text in now.keys.get(self.name, ()):  # a key may hold a comma or dots of its own

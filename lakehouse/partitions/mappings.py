@@ -190,9 +190,9 @@ class Window(Rule):
 
     def _moved(self, mapping: PartitionMapping, these: PartitionSet, before: int, after: int) -> PartitionSet:
         """Spans of the consumer that begin and end earlier or later, as far as its input reaches."""
-        reach = carry(mapping.up.all(FOREVER), mapping.down, mapping.now) | mapping.down.all(FOREVER)
+        reach = (carry(mapping.up.all(FOREVER), mapping.down, mapping.now) | mapping.down.all(FOREVER)).hull
         moved = PartitionSet(mapping.down, tuple((low - before, high + after) for low, high in these.spans))
-        return moved & PartitionSet(mapping.down, (((hull := reach.hull).low, hull.high),))
+        return moved & PartitionSet(mapping.down, ((reach.low, reach.high),))
 
 
 @final

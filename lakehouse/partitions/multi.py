@@ -127,6 +127,10 @@ class Multi(Partitions):
         columns = tuple(one.column for _, one in self.parts if one.column)
         return columns if len(columns) == len(self.parts) else ()
 
+    def told_by(self, column: str) -> Multi:
+        """These very partitions: each dimension names its own column."""
+        return self
+
     @cached_property
     def fields(self) -> tuple[_Field, ...]:
         """Where each dimension is in an ordinal, the highest first: as declared, but for the time, which is lowest."""
@@ -202,7 +206,7 @@ class Multi(Partitions):
         return sum(field.put(field.partitions.from_token(word)) for field, word in placed)
 
     def text(self, low: int, high: int) -> str:
-        if not self._one_combination(low, high):
+        if not self.contiguous(low, high):
             return f"{self.key(low)}{RANGE_MARK}{self.key(high - 1)}"
         ranges = (self.along(name, low, high) for name, _ in self.parts)
         return BAR.join(map(str, ranges))
@@ -211,7 +215,7 @@ class Multi(Partitions):
 
     def along(self, name: str, low: int, high: int) -> PartitionRange:
         self._check_names([name])
-        if not self._one_combination(low, high):
+        if not self.contiguous(low, high):
             raise PartitionError(
                 f"{self.text(low, high)} spans more than one combination, so it has no range of {name!r}",
                 hint="take one of the set's ranges",
@@ -219,6 +223,10 @@ class Multi(Partitions):
         field = self._named[name]
         first = field.take(low)
         return PartitionRange(field.partitions, first, first + (high - low if field is self._fast else 1))
+
+    def contiguous(self, low: int, high: int) -> bool:
+        # All dimensions but the fast one are the same at both ends.
+        return low >> self._fast.width == (high - 1) >> self._fast.width
 
     def moments(self, low: int, high: int) -> tuple[datetime, datetime]:
         times = [name for name, one in self.parts if isinstance(one, TimePartitions)]
@@ -276,7 +284,7 @@ class Multi(Partitions):
 
     def range(self, first: Key, last: Key) -> PartitionRange:
         found = super().range(first, last)
-        if not self._one_combination(found.low, found.high):
+        if not self.contiguous(found.low, found.high):
             raise PartitionError(
                 f"{first}{RANGE_MARK}{last} is no range of {self}: it spans more than one combination",
                 hint=f"give each dimension its own range, with {BAR} between: {self.form}",
@@ -287,7 +295,7 @@ class Multi(Partitions):
         if isinstance(wanted, Mapping):
             self._check_names(wanted)
             yield from self._product_of(wanted, now)
-        elif isinstance(wanted, PartitionRange) and not self._one_combination(wanted.low, wanted.high):
+        elif isinstance(wanted, PartitionRange) and not self.contiguous(wanted.low, wanted.high):
             raise PartitionError(f"{wanted} spans more than one combination", hint="give a set instead")
         else:
             yield from super()._spans(wanted, now)
@@ -320,9 +328,6 @@ class Multi(Partitions):
                 )
 
     # ── ordinals ──────────────────────────────────────────────────────────────────────────
-
-    def _one_combination(self, low: int, high: int) -> bool:
-        return low >> self._fast.width == (high - 1) >> self._fast.width
 
     def _fast_span(self, span: Span) -> Span:
         low = self._fast.take(span[0])

@@ -380,7 +380,7 @@ def test_verdicts_are_by_partition_whatever_holds_it(partitions: Partitions, val
     frame = pl.DataFrame({"k": values, "v": [1, 7, 2]}).drop_nulls()
     wanted = [held] if frame.height < 3 else None
     around = partitions.parse(held)
-    low = partitions.bounds(datetime(2014, 1, 1, tzinfo=UTC))[0]
+    low = partitions.all(datetime(2014, 1, 1, tzinfo=UTC)).hull.low
     chosen = wanted or [partitions.key(o) for o in range(max(low, around - 1), around + 2)]
     found = ask(made, frame, chosen)
     assert found.held.keys() == [held]

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.lineage import AssetState, Fact, Status
-from lakehouse.lineage.state import history
+from lakehouse.lineage.state import history, new_keys, superseded, under_new_keys
 from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, Unpartitioned
 from lakehouse.testing.lineage import sample_fact
 
@@ -23,8 +24,8 @@ _DEFINITIONS: list[Partitions] = [
 
 def _universe(partitions: Partitions) -> range:
     """The ordinals that facts are about: 20 of them, where there are so many."""
-    low, high = partitions.bounds(sample_fact().started + timedelta(days=3650))
-    return range(low, min(high, low + 20))
+    there = partitions.all(sample_fact().started + timedelta(days=3650)).hull
+    return range(there.low, min(there.high, there.low + 20))
 
 
 @st.composite
@@ -60,9 +61,11 @@ def _naive(partitions: Partitions, facts: list[Fact]) -> tuple[dict[int, Fact], 
         for ordinal in partitions.from_pairs(fact.partitions).ordinals():
             attempts[ordinal] = fact
     for fact in sorted(facts, key=lambda fact: (-1 if fact.version is None else fact.version, fact.id)):
-        if fact.status is Status.PUBLISHED:
-            for ordinal in partitions.from_pairs(fact.partitions).ordinals():
+        for ordinal in partitions.from_pairs(fact.partitions).ordinals():
+            if fact.status in (Status.PUBLISHED, Status.OBSERVED):
                 current[ordinal] = fact
+            elif fact.status in (Status.FORGOTTEN, Status.WIPED):
+                current.pop(ordinal, None)
     return current, attempts
 
 
@@ -89,14 +92,9 @@ def test_the_order_of_facts_does_not_matter(log: tuple[Partitions, list[Fact]], 
 def test_every_published_partition_is_in_exactly_one_piece(log: tuple[Partitions, list[Fact]]) -> None:
     partitions, facts = log
     state = AssetState.fold(partitions, facts)
-    published = {
-        ordinal
-        for fact in facts
-        if fact.status is Status.PUBLISHED
-        for ordinal in partitions.from_pairs(fact.partitions).ordinals()
-    }
-    assert sorted(o for part, _ in state.current for o in part.ordinals()) == sorted(published)
-    assert set(state.present.ordinals()) == published
+    published = sorted(_naive(partitions, facts)[0])
+    assert sorted(o for part, _ in state.current for o in part.ordinals()) == published
+    assert sorted(state.present.ordinals()) == published
     assert all(part for part, _ in state.current + state.attempts)
 
 
@@ -141,3 +139,93 @@ def test_facts_of_keys_that_the_definition_no_longer_has_are_passed_over() -> No
     before = sample_fact(1, partitions=(("EWR", "EWR"), ("JFK", "JFK")))
     state = AssetState.fold(Static(["JFK", "LGA"]), [before])
     assert state.present.keys() == ["JFK"]
+
+
+# ── forgotten, wiped, renamed, and what nobody needs any more ─────────────────────────────
+
+
+def _universe_set(partitions: Partitions, data: st.DataObject) -> PartitionSet:
+    """Some of the partitions that facts are about."""
+    universe = _universe(partitions)
+    chosen = data.draw(st.sets(st.sampled_from(universe), min_size=1))
+    return PartitionSet(partitions, tuple((o, o + 1) for o in chosen))
+
+
+@given(_logs(), st.sampled_from([Status.FORGOTTEN, Status.WIPED]), st.data())
+def test_what_is_forgotten_or_wiped_is_not_there_until_it_is_published_again(
+    log: tuple[Partitions, list[Fact]], status: Status, data: st.DataObject
+) -> None:
+    partitions, facts = log
+    gone, again = _universe_set(partitions, data), _universe_set(partitions, data)
+    before = AssetState.fold(partitions, facts)
+    facts = [*facts, sample_fact(200, partitions=gone.to_pairs(), status=status, version=7)]
+    state = AssetState.fold(partitions, facts)
+    assert state.present == before.present - gone
+    assert set(_as_dict(state.gone)) >= set(gone.ordinals())
+    assert not state.last(Status.REJECTED) & gone
+    assert state.version == 7
+    changed = {Status.WIPED: gone, Status.FORGOTTEN: partitions.empty()}[status]
+    assert state.changed_since(6) == changed
+    assert before.changes == state.changes or status is Status.WIPED, "forgotten rows are what they were"
+    facts = [*facts, sample_fact(201, partitions=again.to_pairs(), version=8)]
+    state = AssetState.fold(partitions, facts)
+    assert state.present == (before.present - gone) | again
+    assert state.changed_since(7) == again
+
+
+@given(_logs(), st.data())
+def test_facts_that_are_superseded_can_be_done_without(log: tuple[Partitions, list[Fact]], data: st.DataObject) -> None:
+    partitions, facts = log
+    read = data.draw(st.sets(st.integers(0, 6)))
+    spare = superseded(partitions, facts, read)
+    rest = [fact for fact in facts if fact not in spare]
+    assert AssetState.fold(partitions, rest) == AssetState.fold(partitions, facts)
+    versions = [fact.version for fact in facts if fact.version is not None]
+    if versions:
+        assert max(versions) in [fact.version for fact in rest]
+    for version in read:
+        then = [[f for f in some if f.version is not None and f.version <= version] for some in (facts, rest)]
+        assert AssetState.fold(partitions, then[0]).current == AssetState.fold(partitions, then[1]).current
+    assert superseded(partitions, rest, read) == []
+
+
+def _renaming(number: int, version: int, old: str, new: str, **more: Any) -> Fact:
+    part = ((new, new),)
+    return sample_fact(number, version=version, partitions=part, unchanged=part, renamed=((old, new),), **more)
+
+
+def test_a_renamed_partition_keeps_its_history() -> None:
+    before = sample_fact(1, version=0, partitions=(("US", "US"), ("EU", "EU")), contents="u" * 16 + "e" * 16)
+    failed = sample_fact(2, version=None, partitions=(("US", "US"),), status=Status.FAILED)
+    rename = _renaming(3, 1, "US", "us", contents="n" * 16)
+    facts = [before, failed, rename]
+    static = Static(["us", "EU"])
+    state = AssetState.fold(static, facts)
+    assert state.present.keys() == ["us", "EU"]
+    assert state.contents(state.present) == {"us": "n" * 16, "EU": "e" * 16}
+    assert not state.changed_since(0), "its rows are the same data"
+    assert state.last(Status.FAILED).keys() == ["us"]
+    assert [f.id for f in history(static, facts, static.select("us"))] == [f.id for f in facts]
+    assert AssetState.fold(static, under_new_keys(facts)) == state
+    assert new_keys((("US", "US"), ("EU", "EU")), facts, 0) == (("us", "us"), ("EU", "EU"))
+    assert new_keys((("US", "US"),), facts, 1) == (("US", "US"),)
+
+
+def test_renamed_twice_and_the_old_key_used_again() -> None:
+    facts = [
+        sample_fact(1, version=0, partitions=(("a", "a"),)),
+        _renaming(2, 1, "a", "b"),
+        sample_fact(3, version=2, partitions=(("a", "a"),)),
+        _renaming(4, 3, "b", "c"),
+    ]
+    state = AssetState.fold(Static(["a", "b", "c"]), facts)
+    assert {key: fact.id for part, fact in state.current for key in part} == {"c": facts[3].id, "a": facts[2].id}
+    assert {key: fact.id for part, fact in state.changes for key in part} == {"c": facts[0].id, "a": facts[2].id}
+
+
+def test_the_names_that_an_asset_had_are_known() -> None:
+    renamed = sample_fact(2, status=Status.RENAMED, partitions=(), formerly="silver.trips", version=3)
+    state = AssetState.fold(Daily("2013-01-01"), [sample_fact(1, version=2), renamed])
+    assert state.formerly == {"silver.trips"}
+    assert state.present.keys() == ["2013-01-01"]
+    assert superseded(Daily("2013-01-01"), [sample_fact(1, version=2), renamed]) == []

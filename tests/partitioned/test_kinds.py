@@ -205,6 +205,7 @@ def test_what_an_external_asset_has_registers_itself(tmp_path: Path) -> None:
 
 REGIONS = Static(["eu", "us"], column="region")
 DAYS = Daily("2013-01-01", end="2013-01-11", column="date")
+EACH_WITH_THE_DAY_BEFORE = PerDimension({"region": Same(), "date": Window(before=1)})
 BOTH = Multi({"region": REGIONS, "date": DAYS})
 
 
@@ -212,7 +213,7 @@ def sales_in(folder: Path, seen: list[str]) -> Lakehouse:
     @bronze(partitions=BOTH)
     def sales(partitions: PartitionRange) -> pl.LazyFrame:
         seen.append(str(partitions))
-        pairs = [key.split("|") for key in partitions.keys()]
+        pairs = [key.split("|") for key in partitions]
         return pl.LazyFrame(
             {"region": [region for region, _ in pairs], "date": [day for _, day in pairs]}
         ).with_columns(pl.col("date").str.to_date(), n=1)
@@ -232,7 +233,7 @@ def sales_in(folder: Path, seen: list[str]) -> Lakehouse:
         ],
         partitions: PartitionRange,
     ) -> pl.LazyFrame:
-        days = pl.LazyFrame({"date": [key.split("|")[1] for key in partitions.keys()]})
+        days = pl.LazyFrame({"date": [key.split("|")[1] for key in partitions]})
         wanted = days.with_columns(pl.col("date").str.to_date())
         two = pl.concat([clean, clean.with_columns(pl.col("date").dt.offset_by("1d"))])
         return two.join(wanted, on="date").group_by("region", "date").agg(pl.col("n").sum())
@@ -279,6 +280,7 @@ def _stale_without_tables(lake: Lakehouse) -> list[Any]:
     from dataclasses import dataclass
 
     from lakehouse.lineage import AssetState
+    from lakehouse.plan import ready_by
     from lakehouse.staleness import Reason, stale
 
     @dataclass
@@ -288,4 +290,8 @@ def _stale_without_tables(lake: Lakehouse) -> list[Any]:
 
     states = {a.key: AssetState.fold(a.partitions, lake.lineage.facts(a.key)) for a in lake.graph}
     now = lake.present()
-    return [Told(a, stale(lake.graph, a, states[a.key].present, lambda one: states[one.key], now)) for a in lake.graph]
+    ready = ready_by(lake.graph, list(lake.graph), lambda one: states[one.key], now)
+    return [
+        Told(a, stale(lake.graph, a, states[a.key].present, lambda one: states[one.key], ready, now))
+        for a in lake.graph
+    ]

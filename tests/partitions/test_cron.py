@@ -1,6 +1,7 @@
 """Cron partitions: arithmetic against a walk from minute to minute."""
 
 import calendar
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from lakehouse.errors import DefinitionError, PartitionError
 from lakehouse.partitions.cron import _read
 from tests.partitions.strategies import ZONES
 
-EXPRESSIONS = {
+EXPRESSIONS: dict[str, Callable[[datetime], bool]] = {
     "*/5 * * * *": lambda t: t.minute % 5 == 0,
     "7-59/10 */3 * * *": lambda t: t.minute % 10 == 7 and t.hour % 3 == 0,
     "0 6 * * mon-fri": lambda t: (t.minute, t.hour) == (0, 6) and t.weekday() < 5,

@@ -60,7 +60,10 @@ def test_a_key_that_is_not_registered_is_told_with_those_that_are() -> None:
 
 
 def test_numbers_are_keys_as_their_text() -> None:
-    assert Dynamic("years").select([2013, 2014]).keys() == ["2013", "2014"]
+    years = Dynamic("years").select([2013, 2014])
+    assert years.keys() == ["2013", "2014"]
+    assert [part.keys() for part in years.ranges] == [["2013"], ["2014"]]
+    assert str(years) == "2013, 2014"
 
 
 @pytest.mark.parametrize("key", ["", "a|b", "a\nb", "\x00", "\ud800", "x" * 201, "é" * 34, None, 1.5, True, b"a"])

@@ -75,7 +75,13 @@ def test_ranges_and_hull_hold_the_set(these: PartitionSet) -> None:
     assert [key for part in these.ranges for key in part] == these.keys()
     assert sum(map(len, these.ranges)) == len(these)
     if these:
-        assert set(these.keys()) <= set(these.hull.keys())
+        if these.partitions.contiguous(these.hull.low, these.hull.high):
+            assert set(these.keys()) <= set(these.hull.keys())
+            assert len(these.hull) >= len(these)
+        else:
+            for ask in (these.hull.keys, these.hull.__len__):
+                with pytest.raises(PartitionError, match="the first to the last of scattered partitions"):
+                    ask()
         assert (these.hull.first, these.hull.last) == (these.keys()[0], these.keys()[-1])
     else:
         with pytest.raises(PartitionError, match="empty set"):

@@ -23,7 +23,7 @@ JANUARY = "2013-01-01...2013-01-31"
 
 def why(world: World, key: str, wanted: Any = JANUARY, now: datetime = NOW) -> dict[str, str]:
     one = world.graph[key]
-    found = grouped(stale(world.graph, one, one.partitions.select(wanted), world.state, now))
+    found = grouped(stale(world.graph, one, one.partitions.select(wanted), world.state, world.ready(now), now))
     return {reason: str(part) for reason, part in found.items()}
 
 
@@ -248,7 +248,7 @@ def test_over_any_history_it_is_what_a_fold_of_single_partitions_says(history: l
             if key == "silver.clean":
                 read[n] = (version["bronze.raw"], code)
     states = {key: AssetState.fold(TEN, found) for key, found in facts.items()}
-    found = stale(graph, clean, TEN.all(NOW), lambda one: states[one.key], NOW)
+    found = stale(graph, clean, TEN.all(NOW), lambda one: states[one.key], {raw.key: TEN.all(NOW)}, NOW)
     told = {TEN.parse(k) - low: r.cause for r in found for k in r.partitions}
     expected = {}
     for n in range(10):

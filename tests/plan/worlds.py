@@ -7,7 +7,7 @@ from typing import Any
 from lakehouse import Asset, AssetGraph, Daily, Layer, bronze, gold, silver
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.partitions import Partitions, PartitionSet
-from lakehouse.plan import Plan, make_plan
+from lakehouse.plan import Plan, make_plan, ready_by
 from lakehouse.testing.lineage import sample_fact
 
 NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
@@ -65,6 +65,9 @@ class World:
 
     def state(self, one: Asset) -> AssetState:
         return self.states[one.key]
+
+    def ready(self, now: datetime = NOW) -> dict[str, PartitionSet]:
+        return ready_by(self.graph, list(self.graph), self.state, now)
 
     def plan(self, *targets: str, now: datetime = NOW, **options: Any) -> Plan:
         chosen = [one for one in self.graph if one.key in targets]

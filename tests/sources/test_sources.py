@@ -247,5 +247,5 @@ def test_a_pattern_without_a_place_for_the_partition_is_refused() -> None:
 def test_what_looks_at_a_source_takes_nothing() -> None:
     with pytest.raises(DefinitionError, match="takes nothing"):
 
-        @source
+        @source  # type: ignore[arg-type]
         def outside(other: Asset) -> None: ...
