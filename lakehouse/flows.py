@@ -1,25 +1,46 @@
-"""The flows that ``prefect.yaml`` deploys: the verbs, with parameters that a person can fill in.
+"""The flows that are deployed: the verbs, with parameters that a person can fill in.
 
-Each works on the lakehouse that settings describe where it runs.
+Each works on the lakehouse that settings describe where it runs, and its steps are task runs of its own flow run.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import sys
+from typing import Any, Literal
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
 
+from lakehouse.engines.events import tell_observed
+from lakehouse.engines.prefect import PrefectEngine
+from lakehouse.errors import shorten
 from lakehouse.lake import open_lakehouse
 from lakehouse.run import Run
 
 
-@flow(name="lakehouse-refresh", persist_result=False)
-def refresh(selection: str = "*", partitions: str | None = None, chunk: int | None = None) -> str:
-    """Build what is missing of a selection.
+def _name() -> str:
+    """What a person recognizes a flow run by: ``refresh +gold.* 2013-01-01...2013-01-31``."""
+    given: dict[str, Any] = flow_run.parameters
+    dates = [given[p] for p in ("start_date", "end_date") if given.get(p)]
+    what = [given.get("selection") or given.get("asset"), given.get("partitions") or "...".join(dates)]
+    return " ".join([flow_run.flow_name.removeprefix("lakehouse-"), *filter(None, what)])
+
+
+@flow(name="lakehouse-refresh", flow_run_name=_name, persist_result=False)
+def refresh(
+    selection: str = "*",
+    partitions: str | None = None,
+    upstream: Literal["missing", "stale", "all", "none"] = "missing",
+    chunk: int | None = None,
+) -> State[str]:
+    """Bring a selection up to date: build what is missing or stale of it.
 
     Parameters:
         selection: which assets, such as ``+gold.*``
         partitions: a key, or a range ``a...b`` with both ends; none: all that there could be by now
+        upstream: what to do about inputs
         chunk: partitions in a step, at most
 
     Returns:
@@ -28,16 +49,18 @@ def refresh(selection: str = "*", partitions: str | None = None, chunk: int | No
     Raises:
         MaterializationFailed: something failed or was held back
     """
-    return _told(open_lakehouse().refresh(selection, partitions, engine="prefect", chunk=chunk))
+    lake = open_lakehouse()
+    engine = _engine(lake.settings.workers)
+    return _told(lake.refresh(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
 
-@flow(name="lakehouse-materialize", persist_result=False)
+@flow(name="lakehouse-materialize", flow_run_name=_name, persist_result=False)
 def materialize(
     selection: str,
     partitions: str | None = None,
-    upstream: Literal["missing", "all", "none"] = "missing",
+    upstream: Literal["missing", "stale", "all", "none"] = "missing",
     chunk: int | None = None,
-) -> str:
+) -> State[str]:
     """Build a selection, whether it is there or not, and what it lacks upstream.
 
     Parameters:
@@ -53,10 +76,88 @@ def materialize(
         MaterializationFailed: something failed or was held back
     """
     lake = open_lakehouse()
-    return _told(lake.materialize(selection, partitions, upstream=upstream, engine="prefect", chunk=chunk))
+    engine = _engine(lake.settings.workers)
+    return _told(lake.materialize(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
 
-def _told(run: Run) -> str:
+@flow(name="lakehouse-backfill", flow_run_name=_name, persist_result=False)
+def backfill(
+    selection: str,
+    start_date: str,
+    end_date: str,
+    parallel_days: int = 4,
+    chunk: int | None = None,
+) -> State[str]:
+    """Build what a selection lacks in a range of time, several chunks side by side. Called again, it goes on.
+
+    Parameters:
+        selection: which assets, such as ``+gold.*``
+        start_date: key of the first partition, such as ``2013-01-01``
+        end_date: key of the last one, which is built as well
+        parallel_days: chunks that are built at the same time, at most
+        chunk: partitions in a chunk, at most
+
+    Returns:
+        what was published, in a line
+
+    Raises:
+        MaterializationFailed: something failed or was held back
+    """
+    lake = open_lakehouse()
+    dates = f"{start_date}...{end_date}"
+    return _told(lake.refresh(selection, dates, engine=_engine(parallel_days), chunk=chunk))
+
+
+@flow(name="lakehouse-step", flow_run_name=_name, persist_result=False)
+def step(asset: str, partitions: str | None = None) -> State[str]:
+    """Build one asset in one step and nothing else, from what is there of its inputs: work to be done elsewhere.
+
+    Parameters:
+        asset: its key, such as ``silver.flights``
+        partitions: a key, or a range ``a...b`` with both ends; none: what is missing
+
+    Returns:
+        what was published, in a line
+
+    Raises:
+        MaterializationFailed: it failed or was held back
+        PlanError: an input was never built
+    """
+    lake = open_lakehouse()
+    one = lake.graph[asset]
+    return _told(lake.materialize(one, partitions, upstream="none", engine=_engine(1), chunk=sys.maxsize))
+
+
+@flow(name="lakehouse-observe", flow_run_name=_name, persist_result=False)
+def observe(selection: str | None = None) -> State[str]:
+    """Look at external assets. What changed of them is an event, which starts what is refreshed after its inputs.
+
+    Parameters:
+        selection: which of them, such as ``source.landing``; none: all
+
+    Returns:
+        what changed, in a line
+
+    Raises:
+        PlanError: the selection names no external asset
+        StepError, StorageError: one can't be looked at
+    """
+    changed = {key: found for key, found in open_lakehouse().observe(selection).items() if found}
+    tell_observed(changed, flow_run.id, flow_run.name)
+    if not changed:
+        return Completed(name="Unchanged", message="nothing changed", data="nothing changed")
+    told = f"changed: {shorten(changed)}"
+    return Completed(message=told, data=told)
+
+
+def _engine(workers: int) -> PrefectEngine:
+    return PrefectEngine(workers=workers, inside=True)
+
+
+def _told(run: Run) -> State[str]:
+    """The flow run's state, whose message says what was done; what the flow returns says the same."""
     if not run.plan:
-        return "all is up to date"
-    return f"{sum(s.rows for s in run.summaries()):,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
+        return Completed(name="UpToDate", message="all is up to date", data="all is up to date")
+    rows = sum(one.rows for one in run.summaries())
+    told = f"{rows:,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
+    return Completed(message=told, data=told)

@@ -1,0 +1,155 @@
+"""A real server with all its services and a real worker: a schedule fires, an event follows, both are seen."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from lakehouse.lake import open_lakehouse
+from tests.deploy.conftest import Shop, make_pool
+
+pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+T = TypeVar("T")
+
+
+def prefect(*words: str, log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "prefect", *words],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+        )
+
+
+def wait(for_what: str, look: Callable[[], T | None], logs: list[Path], deadline: float = 300) -> T:
+    """What a look finds; asks again until it finds something."""
+    end = time.monotonic() + deadline
+    while (found := look()) is None:
+        if time.monotonic() > end:
+            pytest.fail(f"waited in vain for {for_what}:\n" + "\n".join(log.read_text()[-3000:] for log in logs))
+        time.sleep(0.5)
+    return found
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClient]:
+    """A server as people start it, with scheduler and triggers, which the one of the other tests doesn't have."""
+    home = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    with pytest.MonkeyPatch.context() as patch, temporary_settings({PREFECT_API_URL: url}):
+        for name, value in {
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home}/prefect.db",
+        }.items():
+            patch.setenv(name, value)
+        patch.delenv("PREFECT_API_URL", raising=False)
+        log = home / "server.log"
+        process = prefect("server", "start", "--port", str(port), log=log)
+        try:
+            patch.setenv("PREFECT_API_URL", url)
+            with get_client(sync_client=True) as client:
+                wait("the server", lambda: None if client.api_healthcheck() else True, [log])
+                yield client
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def runs_of(client: SyncPrefectClient, deployment: str) -> list[FlowRun]:
+    return client.read_flow_runs(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment])))
+
+
+def artifact_of(client: SyncPrefectClient, run: FlowRun) -> str:
+    (found,) = client.read_artifacts(
+        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["materialization"])),
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
+    )
+    return str(found.data)
+
+
+def by_hand(*words: str) -> None:
+    """Call the command line as a person would, in a process of its own."""
+    subprocess.run([sys.executable, "-P", "-m", "lakehouse", *words], check=True, capture_output=True, timeout=120)
+
+
+def test_a_schedule_fires_and_what_is_downstream_follows_each_publication(
+    server: SyncPrefectClient, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool = make_pool(server, monkeypatch)
+    shop.declare(every="15s", report="")
+    assert shop("deploy").code == 0
+    log = tmp_path / "worker.log"
+
+    def ended(deployment: str, number: int = 1) -> list[FlowRun] | None:
+        done = [run for run in runs_of(server, deployment) if run.state is not None and run.state.is_final()]
+        return sorted(done, key=lambda run: str(run.start_time)) if len(done) >= number else None
+
+    worker = prefect("worker", "start", "--pool", pool, "--type", "process", log=log, PREFECT_WORKER_QUERY_SECONDS="1")
+    try:
+        first, *_ = wait("the scheduled refresh", lambda: ended("refresh-intake"), [log])
+        wait("the refresh that follows", lambda: ended("refresh-gold.total"), [log])
+        by_hand("materialize", "bronze.orders")
+        shop.sell(20)
+        by_hand("materialize", "bronze.orders", "--partitions", "2013-01-02")
+        follow = wait("the refresh that follows new content", lambda: ended("refresh-gold.total", 2), [log])
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+    def seen(run: FlowRun) -> dict[str, Any]:
+        assert run.state is not None
+        assert run.created_by is not None
+        return {
+            "name": run.name,
+            "state": (run.state.name, run.state.message),
+            "tags": set(run.tags) - {"auto-scheduled", "lakehouse", f"declared-by:{shop.name}"},
+            "by": run.created_by.type,
+        }
+
+    assert seen(first) == {
+        "name": "refresh bronze.orders",
+        "state": ("Completed", "3 rows of 1 assets in 1 steps"),
+        "tags": {"bronze", "bronze.orders", "intake"},
+        "by": "SCHEDULE",
+    }
+    # One for each time that there was new content: not for its own publications, nor for those of what was there.
+    after = {"name": "refresh gold.total", "tags": {"gold", "gold.total"}, "by": "AUTOMATION"}
+    assert [seen(run) for run in follow] == [
+        after | {"state": ("Completed", "4 rows of 2 assets in 2 steps")},
+        after | {"state": ("Completed", "2 rows of 2 assets in 2 steps")},
+    ]
+    assert len(runs_of(server, "refresh-gold.total")) == 2
+    assert "| bronze.orders | 2013-01-01...2013-01-03 | 3 |" in artifact_of(server, first)
+    assert "| silver.clean | 2013-01-02 | 1 |" in artifact_of(server, follow[1])
+
+    # The work was done, in the project's own lakehouse.
+    lake = open_lakehouse()
+    assert lake.load("gold.total").collect().item() == 40
+    assert lake.load("bronze.orders").select(pl.len()).collect().item() == 3
+    assert {fact.flow_run for fact in lake.lineage.facts("gold.total")} == {str(run.id) for run in follow}
