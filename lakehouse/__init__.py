@@ -33,12 +33,13 @@ from lakehouse.partitions import (
 )
 
 if TYPE_CHECKING:
-    from lakehouse.lake import Lakehouse, materialize, refresh, status
+    from lakehouse.lake import Lakehouse, backfill, materialize, refresh, status
     from lakehouse.run import Run
 
 _LAZY = {
     "Lakehouse": "lakehouse.lake",
     "Run": "lakehouse.run",
+    "backfill": "lakehouse.lake",
     "materialize": "lakehouse.lake",
     "refresh": "lakehouse.lake",
     "status": "lakehouse.lake",
@@ -75,6 +76,7 @@ __all__ = [
     "Unpartitioned",
     "Weekly",
     "Window",
+    "backfill",
     "bronze",
     "gold",
     "materialize",

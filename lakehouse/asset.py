@@ -12,7 +12,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.errors import DefinitionError
 from lakehouse.fingerprint import digest, fingerprint
-from lakehouse.partitions import Partitions, PartitionSet, Rule, Unpartitioned
+from lakehouse.partitions import Partitions, PartitionSet, Rule, Unpartitioned, last_tick
 
 if TYPE_CHECKING:
     import logging
@@ -112,7 +112,8 @@ class Freshness:
     Parameters:
         max_age: a published partition older than this is built anew; of partitions of time, only the newest one is
             held to it, for those before it are history. A ``timedelta``, or text such as ``"26h"``, ``"7d"``
-        cron: when a deployed lakehouse refreshes it: five fields, such as ``"0 6 * * *"``
+        cron: when a deployed lakehouse refreshes it: five fields, such as ``"0 6 * * *"``. What has no inputs and isn't
+            cut by time is built anew each time, for nothing else tells whether it is still right
         every: instead of ``cron``, the time between two refreshes
         after_inputs: instead of both, when one of its inputs publishes
         timezone: an IANA name; the clock that ``cron`` is of
@@ -142,8 +143,6 @@ class Freshness:
     ) -> None:
         if sum((cron is not None, every is not None, after_inputs)) > 1:
             raise DefinitionError("Freshness takes one of cron, every and after_inputs; more than one was given")
-        if cron is not None and (not isinstance(cron, str) or len(cron.split()) != 5):
-            raise DefinitionError(f"cron={cron!r} is no schedule of five fields", hint='e.g. "0 6 * * *"')
         set_ = object.__setattr__
         set_(self, "max_age", _duration("max_age", max_age))
         set_(self, "cron", cron)
@@ -156,6 +155,19 @@ class Freshness:
                 f"{timezone!r} is no time zone", hint="use an IANA name such as Europe/Berlin"
             ) from None
         set_(self, "timezone", timezone)
+        if cron is not None:
+            last_tick(cron, datetime(2000, 1, 1, tzinfo=UTC), timezone)  # says what is wrong with it
+
+    def due(self, made: datetime, now: datetime) -> bool:
+        """Whether its schedule has come round since something was made.
+
+        Parameters:
+            made: when that was begun; now: the present
+        """
+        if self.cron is not None:
+            return made < last_tick(self.cron, now, self.timezone)
+        # A schedule's runs don't begin to the second.
+        return self.every is not None and now - made >= 0.9 * self.every
 
     @property
     def scheduled(self) -> bool:
@@ -352,7 +364,7 @@ class Signature:
 @final
 @dataclass(frozen=True, eq=False)
 class Asset:
-    """A dataset as a value: how it is made, cut, checked and named. Made by [source][], [bronze][], [silver][] or [gold][].
+    """A dataset as a value: how it is made, cut, checked and named. Made by [source][], [bronze][], [silver][], [gold][].
 
     Calling an asset calls its plain function, so that a unit test is a function call.
 

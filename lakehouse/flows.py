@@ -16,7 +16,7 @@ from prefect.states import Completed
 from lakehouse.engines.events import tell_observed
 from lakehouse.engines.prefect import PrefectEngine
 from lakehouse.errors import shorten
-from lakehouse.lake import open_lakehouse
+from lakehouse.lake import Lakehouse, open_lakehouse
 from lakehouse.run import Run
 
 
@@ -49,7 +49,7 @@ def refresh(
     Raises:
         MaterializationFailed: something failed or was held back
     """
-    lake = open_lakehouse()
+    lake = _looked(open_lakehouse(), selection)
     engine = _engine(lake.settings.workers)
     return _told(lake.refresh(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
@@ -75,7 +75,7 @@ def materialize(
     Raises:
         MaterializationFailed: something failed or was held back
     """
-    lake = open_lakehouse()
+    lake = _looked(open_lakehouse(), selection)
     engine = _engine(lake.settings.workers)
     return _told(lake.materialize(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
@@ -103,7 +103,7 @@ def backfill(
     Raises:
         MaterializationFailed: something failed or was held back
     """
-    lake = open_lakehouse()
+    lake = _looked(open_lakehouse(), selection)
     dates = f"{start_date}...{end_date}"
     return _told(lake.refresh(selection, dates, engine=_engine(parallel_days), chunk=chunk))
 
@@ -148,6 +148,17 @@ def observe(selection: str | None = None) -> State[str]:
         return Completed(name="Unchanged", message="nothing changed", data="nothing changed")
     told = f"changed: {shorten(changed)}"
     return Completed(message=told, data=told)
+
+
+def _looked(lake: Lakehouse, selection: str) -> Lakehouse:
+    """A lakehouse whose external assets have been looked at, as far as the selection depends on them.
+
+    The verbs would look as well, but what they find is no event, and what else is made from it would wait in vain.
+    """
+    outside = [a for one in lake.select(selection) for a in (*lake.graph.ancestors(one), one) if a.external]
+    if outside:
+        tell_observed(lake.observe(outside), flow_run.id, flow_run.name)
+    return lake
 
 
 def _engine(workers: int) -> PrefectEngine:

@@ -14,7 +14,7 @@ from typing import final
 from lakehouse.asset import Asset
 from lakehouse.graph import AssetGraph
 from lakehouse.lineage import AssetState, Fact, Status
-from lakehouse.partitions import Now, PartitionSet, Present, TimePartitions
+from lakehouse.partitions import Multi, Now, PartitionSet, Present, TimePartitions
 
 States = Callable[[Asset], AssetState]
 """What lineage says of an asset."""
@@ -31,6 +31,7 @@ class Cause(StrEnum):
     CHECKS = "checks changed"
     INPUT = "changed"
     AGE = "older than"
+    DUE = "due by its schedule"
     MAYBE = "if it changes"
     UPSTREAM = "missing upstream of"
     REBUILT = "upstream of"
@@ -72,7 +73,7 @@ def stale(
     """Why some partitions of an asset have to be built; each partition has one reason, the first of these.
 
     It was never built; it was held back; the asset's code, schema or checks are others than those that made it; an
-    input has other rows than it was made from; it is too old.
+    input has other rows than it was made from; it is too old; or its schedule has come round, if it has no inputs.
 
     Parameters:
         graph: all assets
@@ -107,6 +108,10 @@ def stale(
             newest = asset.partitions.all(now)
             aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))
         reasons.add(Cause.AGE, aged, _age(asset.freshness.max_age.total_seconds()))
+    if asset.freshness is not None and not asset.inputs and not isinstance(asset.partitions, TimePartitions | Multi):
+        clock = Present.of(now).now
+        due = _all(wanted, (part for part, fact in made if asset.freshness.due(fact.started, clock)))
+        reasons.add(Cause.DUE, due)
     return reasons.found
 
 

@@ -745,11 +745,12 @@ def told(table: TableReader, asset: str, *, after: int | None = None, below: int
         fact.moved(asset, table.uri)
         for publication in table.publications(after=after)
         if below is None or publication.version < below
-        for fact in _from_payload(publication.payload, publication.version)
+        for fact in from_payload(publication.payload, publication.version)
     ]
 
 
-def _from_payload(payload: str, version: int) -> list[Fact]:
+def from_payload(payload: str, version: int) -> list[Fact]:
+    """Facts as the table's log has them, with the version that was made along with them."""
     from pydantic import TypeAdapter
 
     return [
@@ -762,6 +763,7 @@ __all__ = [
     "Home",
     "RunInfo",
     "StepResult",
+    "from_payload",
     "load",
     "patience",
     "run_step",

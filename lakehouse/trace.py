@@ -8,7 +8,7 @@ from typing import final
 from lakehouse.asset import Asset
 from lakehouse.graph import AssetGraph
 from lakehouse.lineage import AssetState, Fact, LineageReader
-from lakehouse.lineage.state import history
+from lakehouse.lineage.state import history, new_keys, under_new_keys
 from lakehouse.partitions import PartitionSet
 
 
@@ -88,7 +88,10 @@ class _Facts:
         """An asset as it stood at a version (None: as it stands), folded once."""
         if (asset.key, version) not in self.folded:
             facts = self(asset.key)
-            seen = [f for f in facts if version is None or (f.version is not None and f.version <= version)]
+            # Renamed first, and then looked at as of then: what was there then had another key.
+            seen = [
+                f for f in under_new_keys(facts) if version is None or (f.version is not None and f.version <= version)
+            ]
             self.folded[asset.key, version] = AssetState.fold(asset.partitions, seen)
         return self.folded[asset.key, version]
 
@@ -105,11 +108,11 @@ def _up(
     for part, fact in facts.state(asset, version).within(partitions):
         sources: list[Link] = []
         for pin in fact.inputs:
-            if pin.asset not in graph or pin.version is None:
+            source = _source(graph, facts, asset, pin.asset)
+            if source is None or pin.version is None:
                 sources.append(Link(pin.asset, "", None))
                 continue
-            source = graph[pin.asset]
-            read = source.partitions.from_pairs(pin.partitions)
+            read = source.partitions.from_pairs(new_keys(pin.partitions, facts(source.key), pin.version))
             if source.partitions.domain == asset.partitions.domain:
                 # The step read more than these partitions need; like comes from like.
                 read = read & PartitionSet(source.partitions, part.spans)
@@ -118,16 +121,28 @@ def _up(
     return tuple(links)
 
 
+def _source(graph: AssetGraph, facts: _Facts, asset: Asset, key: str) -> Asset | None:
+    """The asset that an input was, which may have been renamed since."""
+    if key in graph:
+        return graph[key]
+    inputs = [edge.asset for edge in graph.inputs(asset)]
+    return next((one for one in inputs if key in facts.state(one).formerly), None)
+
+
 def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionSet) -> tuple[Link, ...]:
     """What readers see now and was made from these partitions as they are now."""
-    made = facts.state(asset).within(partitions)
+    state = facts.state(asset)
+    there = state.present & partitions
+    # By when the rows became what they are: published again, the same rows are still those that were used.
+    made = [(part & there, fact) for part, fact in state.changes]
+    names = {asset.key, *state.formerly}
     links = []
     for consumer in graph.consumers(asset):
         alike = consumer.partitions.domain == asset.partitions.domain
         for part, fact in facts.state(consumer).current:
             fresh = asset.partitions.empty()
-            for pin in (p for p in fact.inputs if p.asset == asset.key and p.version is not None):
-                read = asset.partitions.from_pairs(pin.partitions)
+            for pin in (p for p in fact.inputs if p.asset in names and p.version is not None):
+                read = asset.partitions.from_pairs(new_keys(pin.partitions, facts(asset.key), pin.version or 0))
                 for piece, source in made:
                     if (pin.version or 0) >= (source.version or 0):
                         fresh = fresh | (piece & read)

@@ -14,7 +14,7 @@ from lakehouse.partitions.core import (
     PartitionSet,
     Present,
 )
-from lakehouse.partitions.cron import Cron
+from lakehouse.partitions.cron import Cron, last_tick
 from lakehouse.partitions.keyed import Dynamic, Static, Unpartitioned
 from lakehouse.partitions.mappings import (
     All,
@@ -60,5 +60,6 @@ __all__ = [
     "Weekly",
     "Window",
     "carry",
+    "last_tick",
     "misfit",
 ]

@@ -251,3 +251,25 @@ def _cycle(days: tuple[int, ...], months: tuple[int, ...], weekdays: tuple[int, 
                 if (not days and not weekdays) or day - first + 1 in days or day % 7 in weekdays:
                     selected.append(day % _FOUR_CENTURIES)
     return _Days(_FOUR_CENTURIES, tuple(sorted(selected)))
+
+
+def last_tick(expression: str, now: datetime, timezone: str = "UTC") -> datetime:
+    """The latest tick of a cron expression at or before a moment (UTC).
+
+    Parameters:
+        expression: five fields, as [Cron][] takes them
+        now: the moment
+        timezone: an IANA name; the clock that the expression is of
+
+    Raises:
+        DefinitionError: an expression that can't be read, or never ticks
+
+    Examples:
+        >>> last_tick("0 6 * * mon-fri", datetime(2013, 1, 6, tzinfo=UTC)).isoformat()
+        '2013-01-04T06:00:00+00:00'
+    """
+    # Partitions begin at one of their ticks, and which one that could be isn't known here.
+    ticks = object.__new__(Cron)
+    object.__setattr__(ticks, "expression", " ".join(str(expression).split()).lower())
+    object.__setattr__(ticks, "timezone", timezone)
+    return ticks.instant(ticks.ordinal_at(now))

@@ -6,14 +6,14 @@ import multiprocessing
 import pickle
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Barrier
 from typing import Any, ClassVar, final
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Lineage, Status
+from lakehouse.lineage.facts import CheckResult, Claim, Fact, InputPin, Lineage, Status
 
 
 @final
@@ -31,6 +31,7 @@ class MemoryLineage:
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str], Fact] = {}
+        self._claims: tuple[int, list[Claim]] = (0, [])
         self._lock = threading.Lock()
 
     def append(self, facts: Sequence[Fact]) -> None:
@@ -40,6 +41,12 @@ class MemoryLineage:
         with self._lock:
             for fact in written:
                 self._facts.setdefault((fact.id, fact.asset), fact)
+
+    def remove(self, asset: str, ids: Collection[str]) -> None:
+        """Remove facts of an asset; ids that aren't there are passed over."""
+        with self._lock:
+            for id in ids:
+                self._facts.pop((id, asset), None)
 
     def facts(self, asset: str) -> list[Fact]:
         """Every fact about an asset, in the order of their ids."""
@@ -58,6 +65,18 @@ class MemoryLineage:
         return self._where(
             lambda fact: fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         )
+
+    def claims(self) -> tuple[int, list[Claim]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+        return self._claims
+
+    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
+        """Put other claims in the place of those of a version; False: they are of another version by now."""
+        with self._lock:
+            if version != self._claims[0]:
+                return False
+            self._claims = (version + 1, list(claims))
+            return True
 
     def close(self) -> None:
         """Nothing is held."""
@@ -103,6 +122,27 @@ def sample_fact(number: int = 1, **changes: Any) -> Fact:
         "version": number,
     }
     return Fact(**fields | changes)
+
+
+def sample_claim(run: str = "run-1", **changes: Any) -> Claim:
+    """A claim on two days of ``silver.flights``.
+
+    Parameters:
+        run: the run that holds it
+        changes: fields that are to differ
+
+    Examples:
+        >>> sample_claim("run-7").partitions
+        {'silver.flights': (('2013-01-01', '2013-01-02'),)}
+    """
+    fields: dict[str, Any] = {
+        "run": run,
+        "partitions": {"silver.flights": (("2013-01-01", "2013-01-02"),)},
+        "host": "worker-1",
+        "process": "7",
+        "expires": _NOON,
+    }
+    return Claim(**fields | changes)
 
 
 class LineageConformance:
@@ -292,6 +332,86 @@ class LineageConformance:
         lineage.close()
         lineage.append([sample_fact(2)])
         assert lineage.facts("silver.flights") == [sample_fact(1), sample_fact(2)]
+
+    # ── removed ───────────────────────────────────────────────────────────────────────────
+
+    def test_what_is_removed_is_gone_by_every_path_and_the_rest_stays(self, lineage: Lineage) -> None:
+        facts = [sample_fact(number) for number in range(1, 61)]
+        other = sample_fact(3, asset="silver.weather")
+        lineage.append([*facts, other])
+        lineage.remove("silver.flights", [fact.id for fact in facts[:2] + facts[4:]])
+        assert lineage.facts("silver.flights") == facts[2:4]
+        assert lineage.run("run-1") == [facts[2], other, facts[3]]
+        assert lineage.built_from("bronze.raw_flights") == [facts[2], other, facts[3]]
+        assert lineage.latest_version("silver.flights") == 4
+        assert lineage.facts("silver.weather") == [other]
+
+    def test_a_fact_without_inputs_and_one_with_many_can_be_removed(self, lineage: Lineage) -> None:
+        many = sample_fact(2, inputs=[InputPin(asset=f"bronze.source_{n}", version=n) for n in range(40)])
+        lineage.append([sample_fact(1, inputs=(), version=None, status=Status.FAILED), many])
+        lineage.remove("silver.flights", {sample_fact(1).id, many.id})
+        assert lineage.facts("silver.flights") == []
+        assert lineage.built_from("bronze.source_39") == []
+        assert lineage.latest_version("silver.flights") is None
+
+    def test_removing_what_is_not_there_is_nothing(self, lineage: Lineage) -> None:
+        lineage.remove("silver.flights", ["1"])
+        lineage.append([sample_fact(1)])
+        for _ in range(2):
+            lineage.remove("silver.flights", ["x", sample_fact(2).id])
+            lineage.remove("silver.other", [sample_fact(1).id])
+            lineage.remove("silver.flights", [])
+        assert lineage.facts("silver.flights") == [sample_fact(1)]
+
+    def test_what_was_removed_can_be_written_again(self, lineage: Lineage) -> None:
+        lineage.append([sample_fact(1)])
+        lineage.remove("silver.flights", [sample_fact(1).id])
+        lineage.append([sample_fact(1, rows=7)])
+        assert lineage.facts("silver.flights") == [sample_fact(1, rows=7)]
+        assert lineage.run("run-1") == lineage.built_from("bronze.raw_flights") == [sample_fact(1, rows=7)]
+
+    # ── claims ────────────────────────────────────────────────────────────────────────────
+
+    def test_claims_come_back_equal(self, lineage: Lineage) -> None:
+        assert lineage.claims() == (0, [])
+        held = [sample_claim("run-1"), sample_claim("run-2", partitions={"silver.x": (), "gold.Zürich": (("é", "é"),)})]
+        assert lineage.set_claims(held, version=0)
+        version, found = lineage.claims()
+        assert found == held
+        assert lineage.set_claims([], version=version)
+        assert lineage.claims()[1] == []
+        assert lineage.facts("silver.flights") == []
+
+    def test_claims_are_only_put_in_the_place_of_those_that_were_read(self, lineage: Lineage) -> None:
+        first, second = [sample_claim("run-1")], [sample_claim("run-2")]
+        assert lineage.set_claims(first, version=0)
+        assert not lineage.set_claims(second, version=0)
+        assert lineage.claims()[1] == first
+        version, _ = lineage.claims()
+        assert lineage.set_claims([], version=version)
+        # Nobody may take what is empty again for what was empty before.
+        assert not lineage.set_claims(second, version=0)
+        assert not lineage.set_claims(second, version=version)
+        assert lineage.claims()[1] == []
+
+    def test_claims_may_be_long(self, lineage: Lineage) -> None:
+        days = tuple((f"2013-{n:06d}", f"2013-{n:06d}") for n in range(0, 4_000, 2))
+        held = [sample_claim(f"run-{n}", partitions={"silver.flights": days}) for n in range(10)]
+        assert lineage.set_claims(held, version=0)
+        assert lineage.claims()[1] == held
+
+    def test_of_several_that_claim_at_once_one_wins(self, lineage: Lineage) -> None:
+        writers = 6
+        start = threading.Barrier(writers)
+
+        def take(writer: int) -> bool:
+            start.wait()
+            return lineage.set_claims([sample_claim(f"run-{writer}")], version=0)
+
+        with ThreadPoolExecutor(writers) as pool:
+            won = list(pool.map(take, range(writers)))
+        assert won.count(True) == 1
+        assert [claim.run for claim in lineage.claims()[1]] == [f"run-{won.index(True)}"]
 
     # ── several at once ───────────────────────────────────────────────────────────────────
 

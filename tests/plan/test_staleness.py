@@ -140,6 +140,39 @@ def test_what_is_too_old_is_built_again_and_of_time_only_the_newest() -> None:
     assert why(world, "bronze.raw", "2013-01-01...2013-02-28", late) == {"older than 1d": "2013-02-28"}
 
 
+@pytest.mark.parametrize(
+    ("freshness", "hour", "told"),
+    [
+        (Freshness(cron="0 6 * * *"), 5, {}),
+        (Freshness(cron="0 6 * * *"), 6, {"due by its schedule": ""}),
+        (Freshness(cron="0 6 * * *", timezone="America/New_York"), 10, {}),
+        (Freshness(cron="0 6 * * *", timezone="America/New_York"), 11, {"due by its schedule": ""}),
+        (Freshness(every="1d"), 9, {}),
+        (Freshness(every="1d"), 12, {"due by its schedule": ""}),
+        (Freshness(after_inputs=True), 12, {}),
+    ],
+)
+def test_what_has_no_inputs_is_built_again_when_its_schedule_comes_round(
+    freshness: Freshness, hour: int, told: dict[str, str]
+) -> None:
+    @bronze(freshness=freshness)
+    def planes() -> None: ...
+
+    @bronze(partitions=DAILY, freshness=freshness)
+    def raw() -> None: ...
+
+    @silver(freshness=freshness)
+    def clean(planes: Any) -> None: ...
+
+    world = World([planes, raw, clean], {"bronze.planes": "", "bronze.raw": JANUARY, "silver.clean": ""})
+    noon = world.state(planes).current[0][1].started
+    assert noon.hour == 12
+    now = (noon + timedelta(days=1)).replace(hour=hour)
+    assert why(world, "bronze.planes", "", now) == told
+    assert why(world, "silver.clean", "", now) == {}
+    assert why(world, "bronze.raw", JANUARY, datetime(2013, 3, 1, 12, tzinfo=UTC)) == {}
+
+
 def test_a_partition_has_one_reason() -> None:
     world = pair()
     raw, clean = world.graph["bronze.raw"], world.graph["silver.clean"]
