@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
@@ -61,16 +62,17 @@ def rename_partition(
     dry_run: DryRun = False,
     json: Json = False,
 ) -> ExitCode:
-    """Let a static or dynamic partition that was renamed keep its rows and history.
+    """Let a static or dynamic partition with another key keep its rows and history.
 
-    The rows count as the same data: the partition column gets the new value, in
-    one commit, and nothing becomes stale. A selection, such as bronze.sales+,
-    renames it in all that share the key.
+    A static key is renamed in the code first; a dynamic one is registered anew by
+    this. The rows count as the same data: the partition column gets the new value,
+    in one commit, and nothing becomes stale. A selection of several assets renames
+    it in all of them.
 
     Examples:
 
       lakehouse state rename-partition bronze.sales US us
-      lakehouse state rename-partition bronze.sales+ US us --dry-run
+      lakehouse state rename-partition 'bronze.sales silver.sales' US us --dry-run
     """
     return _do(_upkeep().rename_partition(asset, old, new), dry_run=dry_run, json=json)
 
@@ -155,7 +157,7 @@ def rebuild(*selection: Selection, dry_run: DryRun = False, json: Json = False) 
     return _do(_upkeep().rebuild(" ".join(selection) or None), dry_run=dry_run, json=json)
 
 
-COMMANDS: Final = {
+COMMANDS: Final[dict[Callable[..., ExitCode], str]] = {
     rename: "OLD NEW",
     rename_partition: "ASSET OLD NEW",
     forget: "ASSET",

@@ -82,6 +82,11 @@ def version(tmp_path: Path) -> Version:
             return total * by
         ''',
         """
+        def made(source, by=2):  # what it is made from is known from elsewhere
+            total = source.sum()
+            return total * by
+        """,
+        """
         if True:
             def made(raw, by=2):
                 total = raw.sum()

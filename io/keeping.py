@@ -1,0 +1,262 @@
+"""Looking after a table's files: which versions need them, which nobody does, and moving them all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+from urllib.parse import unquote
+
+from lakehouse.errors import StorageError
+from lakehouse.io.delta import DeltaLakeTable
+from lakehouse.io.storage import Location
+from lakehouse.io.tables import PARTITION
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+_STAGED = re.compile(r"staged-[^/]+")
+_LOG = "_delta_log/"
+_FIRST_LOG = f"{_LOG}{0:020}.json"
+_QUARANTINE = "-quarantine"
+
+
+class Kind(StrEnum):
+    """What a file holds."""
+
+    ROWS = "rows"
+    LEFTOVER = "leftover"
+    QUARANTINED = "quarantined"
+
+
+@final
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a table.
+
+    Parameters:
+        kind: published rows; what a step that was killed left behind; or rows that were held back
+        uri: where it lies
+        bytes: how long it is
+        written: when; of a leftover, when the newest file beside it was
+        token: the partition that its rows are of
+        versions: the table versions that have it
+    """
+
+    kind: Kind
+    uri: str
+    bytes: int
+    written: datetime
+    token: str = ""
+    versions: range = range(0)
+
+
+@final
+@dataclass(frozen=True)
+class Inventory:
+    """A table's versions and files.
+
+    Parameters:
+        made: when each version was made, by its number
+        files: every file but for the log; files that are none of ours are left out
+        complete: whether the log still goes back to the first version; if not, files may seem to be in nobody's use
+    """
+
+    made: tuple[datetime, ...]
+    files: tuple[StoredFile, ...]
+    complete: bool
+
+
+def inventory(table: DeltaLakeTable) -> Inventory:
+    """What there is of a table, by its log and by what lies there.
+
+    Raises:
+        StorageError: it can't be reached
+    """
+    opened = table.open()
+    commits = [] if opened is None else table.actions(opened)
+    newest = -1 if opened is None else int(opened.version())
+    with table.location.reaching("listing"):
+        there = {path: (size, at) for path, size, at in _list(table.location) if not path.startswith(_LOG)}
+        beside = Location(table.uri + _QUARANTINE, table.location.options)
+        files = [StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at) for path, size, at in _list(beside)]
+    for path, (token, versions) in _used(commits, newest).items():
+        if path in there:
+            files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), token, versions))
+    staged = [(path, folder[0], size, at) for path, (size, at) in there.items() if (folder := _STAGED.match(path))]
+    newest_beside: dict[str, datetime] = {}
+    for _, name, _, at in staged:
+        newest_beside[name] = max(at, newest_beside.get(name, at))
+    files += [
+        StoredFile(Kind.LEFTOVER, f"{table.uri}/{path}", size, newest_beside[name]) for path, name, size, _ in staged
+    ]
+    return Inventory(
+        tuple(_made(commits)),
+        tuple(sorted(files, key=lambda file: file.uri)),
+        [version for version, _ in commits] == list(range(newest + 1)),
+    )
+
+
+def delete(table: DeltaLakeTable, files: Iterable[StoredFile]) -> None:
+    """Delete files of a table; those that are gone already are passed over.
+
+    Raises:
+        StorageError: one can't be deleted; those before it are
+    """
+    for suffix in ("", _QUARANTINE):
+        home = Location(table.uri + suffix, table.location.options)
+        with home.reaching("deleting from"):
+            names = [f.uri.removeprefix(f"{home.uri}/") for f in files if f.uri.startswith(f"{home.uri}/")]
+            _delete(home, names)
+
+
+def move(table: DeltaLakeTable, to: DeltaLakeTable) -> None:
+    """Move a table, with what it holds back, to where none is; after an interruption it is called again.
+
+    On disk that is one renaming of the folder. In a bucket each object is copied, the log last, and then deleted, the
+    first version's log last of all: while anything is left to be done, both ends show whose it is.
+
+    Raises:
+        StorageError: another table is there, or the two don't lie on the same disk or in the same bucket
+    """
+    for suffix in (_QUARANTINE, ""):
+        start, end = (Location(one.uri + suffix, one.location.options) for one in (table, to))
+        with start.reaching("moving"):
+            if start.path is not None and end.path is not None:
+                _rename(start.path, end.path)
+            elif start.path is None and end.path is None and _bucket(start) == _bucket(end):
+                _copy_and_delete(start, end)
+            elif exists(Location(start.uri, start.options)):
+                raise _elsewhere(start, end)
+
+
+def same(table: DeltaLakeTable, other: DeltaLakeTable) -> bool:
+    """Whether two places hold one and the same table, in the midst of being moved from one to the other."""
+    with table.location.reaching("reading"):
+        return _first_log(table.location) == _first_log(other.location) is not None
+
+
+def exists(location: Location) -> bool:
+    """Whether there is anything at all."""
+    with location.reaching("looking at"):
+        if location.path is not None:
+            return location.path.exists()
+        return next(iter(location.store().list(chunk_size=1)), None) is not None
+
+
+def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]]) -> Iterator[datetime]:
+    last = datetime.fromtimestamp(0, UTC)
+    for _, actions in commits:
+        told: dict[str, Any] = next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
+        if "timestamp" in told:  # one that doesn't say when counts as old as the one before
+            last = datetime.fromtimestamp(told["timestamp"] / 1000, UTC)
+        yield last
+
+
+def _used(commits: Sequence[tuple[int, list[dict[str, Any]]]], newest: int) -> dict[str, tuple[str, range]]:
+    """For each file that a version ever had: its partition, and the versions that have it, from the log alone."""
+    used: dict[str, tuple[str, range]] = {}
+    for version, actions in commits:
+        for action in actions:
+            if removed := action.get("remove"):
+                path = unquote(removed["path"])
+                token, versions = used.get(path, ("", range(version)))
+                used[path] = (token, range(versions.start, min(version, versions.stop)))
+        for action in actions:
+            if added := action.get("add"):
+                path = unquote(added["path"])
+                # Brought back by a restore, it counts as if it had been there all the while.
+                first = used[path][1].start if path in used else version
+                used[path] = (added["partitionValues"].get(PARTITION) or "", range(first, newest + 1))
+    return used
+
+
+def _list(location: Location) -> list[tuple[str, int, datetime]]:
+    """Path, size and time of each file."""
+    if location.path is not None and not location.path.exists():
+        return []
+    return [
+        (str(one["path"]), int(one["size"]), one["last_modified"]) for page in location.store().list() for one in page
+    ]
+
+
+def _delete(location: Location, names: Sequence[str]) -> None:
+    if location.path is None:
+        if names:
+            location.store().delete(list(names))
+        return
+    folders: set[Path] = set()
+    for name in names:
+        file = location.path / name
+        file.unlink(missing_ok=True)
+        folders.update(p for p in file.parents if p.is_relative_to(location.path) and p != location.path)
+    for folder in sorted(folders, key=lambda p: len(p.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _rename(start: Path, end: Path) -> None:
+    if not start.exists():
+        return
+    if end.exists():
+        raise StorageError(f"{end} is there already; {start} was not moved over it", hint=f"move {end} away")
+    end.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(start, end)
+    except OSError as error:
+        if error.errno != 18:  # EXDEV
+            raise
+        raise _elsewhere(Location.of(start), Location.of(end)) from error
+
+
+def _copy_and_delete(start: Location, end: Location) -> None:
+    listed = {path: size for path, size, _ in _list(start)}
+    if not listed:
+        return
+    there = {path: size for path, size, _ in _list(end)}
+    bucket, source, target = _whole(start), _prefix(start), _prefix(end)
+    # Rows before the log, and the log from its beginning on: what readers find is whole at any moment.
+    for path in sorted(listed, key=lambda p: (p.startswith(_LOG), p)):
+        if there.get(path) != listed[path]:
+            bucket.copy(f"{source}/{path}", f"{target}/{path}")
+    rest = [path for path in sorted(listed) if path != _FIRST_LOG]
+    start.store().delete(rest)
+    if _FIRST_LOG in listed:
+        start.store().delete([_FIRST_LOG])
+
+
+def _first_log(location: Location) -> bytes | None:
+    if location.path is not None and not location.path.exists():
+        return None
+    try:
+        return bytes(location.store().get(_FIRST_LOG).bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _bucket(location: Location) -> str:
+    return location.uri.removeprefix("s3://").partition("/")[0]
+
+
+def _prefix(location: Location) -> str:
+    return location.uri.removeprefix("s3://").partition("/")[2]
+
+
+def _whole(location: Location) -> ObjectStore:
+    """The bucket that a folder is in."""
+    return Location(f"s3://{_bucket(location)}", location.options).store()
+
+
+def _elsewhere(start: Location, end: Location) -> StorageError:
+    return StorageError(
+        f"{start.uri} can't be moved to {end.uri}: they don't lie on the same disk or in the same bucket",
+        hint="copy the folder there yourself, and then call this again",
+    )
+
+
+__all__ = ["Inventory", "Kind", "StoredFile", "delete", "exists", "inventory", "move", "same"]
