@@ -402,7 +402,7 @@ class Lakehouse:
         """
         found = self.graph[asset]
         chosen = None if partitions is None else self._partitions(found, partitions)
-        return trace(self.graph, self.lineage, found, chosen)
+        return trace(self.graph, self.lineage, found, chosen, self.present())
 
     # ── how ───────────────────────────────────────────────────────────────────────────────
 

@@ -9,7 +9,7 @@ from lakehouse.asset import Asset
 from lakehouse.graph import AssetGraph
 from lakehouse.lineage import AssetState, Fact, LineageReader
 from lakehouse.lineage.state import history, new_keys, under_new_keys
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import Now, PartitionSet
 
 
 @final
@@ -50,7 +50,7 @@ class Trace:
     events: tuple[Fact, ...]
 
 
-def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: PartitionSet | None) -> Trace:
+def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: PartitionSet | None, now: Now) -> Trace:
     """Follow lineage up and down from some partitions of an asset.
 
     Parameters:
@@ -58,8 +58,9 @@ def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: P
         lineage: what is recorded
         asset: where to start
         partitions: which partitions; None: all that are there
+        now: the present
     """
-    facts = _Facts(lineage)
+    facts = _Facts(lineage, now)
     state = facts.state(asset)
     chosen = state.present if partitions is None else partitions
     return Trace(
@@ -74,8 +75,9 @@ def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: P
 class _Facts:
     """An asset's facts, read once."""
 
-    def __init__(self, lineage: LineageReader) -> None:
+    def __init__(self, lineage: LineageReader, now: Now) -> None:
         self.lineage = lineage
+        self.now = now
         self.known: dict[str, list[Fact]] = {}
         self.folded: dict[tuple[str, int | None], AssetState] = {}
 
@@ -113,12 +115,26 @@ def _up(
                 sources.append(Link(pin.asset, "", None))
                 continue
             read = source.partitions.from_pairs(new_keys(pin.partitions, facts(source.key), pin.version))
-            if source.partitions.domain == asset.partitions.domain:
-                # The step read more than these partitions need; like comes from like.
-                read = read & PartitionSet(source.partitions, part.spans)
-            sources += _up(graph, facts, source, read, pin.version)
+            # The step read more than these partitions need.
+            needed = _needed(graph, facts, asset, source, part, read)
+            sources += _up(graph, facts, source, needed, pin.version)
         links.append(Link(asset.key, str(part) if asset.partitioned else "", fact, tuple(sources)))
     return tuple(links)
+
+
+def _needed(
+    graph: AssetGraph, facts: _Facts, asset: Asset, source: Asset, part: PartitionSet, read: PartitionSet
+) -> PartitionSet:
+    """What some partitions need of all that was read of an input."""
+    mappings = [graph.mapping(asset, e, facts.now, read) for e in graph.inputs(asset) if e.asset is source]
+    spans = tuple(span for mapping in mappings for span in mapping.upstream(part).spans)
+    return PartitionSet(source.partitions, spans) & read if mappings else read
+
+
+def _fed(graph: AssetGraph, facts: _Facts, consumer: Asset, source: Asset, given: PartitionSet) -> PartitionSet:
+    """The consumer's partitions that some of an input's go into."""
+    mappings = [graph.mapping(consumer, e, facts.now, given) for e in graph.inputs(consumer) if e.asset is source]
+    return PartitionSet(consumer.partitions, tuple(s for mapping in mappings for s in mapping.downstream(given).spans))
 
 
 def _source(graph: AssetGraph, facts: _Facts, asset: Asset, key: str) -> Asset | None:
@@ -138,7 +154,6 @@ def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionS
     names = {asset.key, *state.formerly}
     links = []
     for consumer in graph.consumers(asset):
-        alike = consumer.partitions.domain == asset.partitions.domain
         for part, fact in facts.state(consumer).current:
             fresh = asset.partitions.empty()
             for pin in (p for p in fact.inputs if p.asset in names and p.version is not None):
@@ -146,8 +161,8 @@ def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionS
                 for piece, source in made:
                     if (pin.version or 0) >= (source.version or 0):
                         fresh = fresh | (piece & read)
-            touched = part & PartitionSet(consumer.partitions, fresh.spans) if alike else part
-            if touched and fresh:
+            touched = part & _fed(graph, facts, consumer, asset, fresh)
+            if touched:
                 links.append(
                     Link(
                         consumer.key,

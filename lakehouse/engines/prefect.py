@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
 from contextlib import contextmanager
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, final
 
-from prefect import Flow, allow_failure, flow
+from prefect import allow_failure, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.assets import Asset as PrefectAsset
 from prefect.assets import AssetProperties, add_asset_metadata
@@ -74,7 +74,7 @@ class PrefectEngine:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
 
-        def materialize() -> State[Any]:
+        def body() -> State[Any]:
             context = FlowRunContext.get()
             if context is None or context.flow_run is None:
                 raise EngineError("no flow run is under way that steps could belong to", hint="leave out inside=True")
@@ -87,22 +87,35 @@ class PrefectEngine:
             return _flow_state(results.values())
 
         with connected(watcher):
-            state = materialize() if self.inside else self._flow(materialize, run.title)(return_state=True)
+            state = body() if self.inside else self._in_flow(body, run.title)
         if not results and plan:
             raise EngineError(f"Prefect ended the flow run before any step was done: {state.message or state.name}")
         # Where Prefect itself failed on the way, what was done by then stands, and the rest is told as failed.
         why = f"Prefect ended the flow run: {state.message or state.name}"
         return [results.get(step.id) or StepResult.of_failure(step, why) for step in plan.steps]
 
-    def _flow(self, function: Callable[[], State[Any]], title: str) -> Flow[[], State[Any]]:
+    def _in_flow(self, body: Callable[[], State[Any]], title: str) -> State[Any]:
         runner: Any = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.limit)
-        return flow(
+        materialize = flow(
             name="materialize",
             flow_run_name=title.replace("{", "(").replace("}", ")"),
             task_runner=runner,
             persist_result=False,
             validate_parameters=False,
-        )(function)
+        )(_materialize)
+        token = _body.set(body)
+        try:
+            return materialize(return_state=True)
+        finally:
+            _body.reset(token)
+
+
+_body: ContextVar[Callable[[], State[Any]]] = ContextVar("_body")
+
+
+def _materialize() -> State[Any]:
+    """What the flow does. Prefect sends its flow's function along with each task: so it holds on to nothing itself."""
+    return _body.get()()
 
 
 def _walk(

@@ -1,4 +1,4 @@
-"""What is written down: a fact for each outcome of a step, claims while runs are at work, and who may read and write."""
+"""What is written down: facts for what became of steps, claims while runs are at work; and who may read and write them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from lakehouse import Lakehouse, PartitionRange, bronze
+from lakehouse import Dynamic, Lakehouse, PartitionRange, bronze
 from lakehouse.errors import StorageError
 from lakehouse.io import PARTITION
 from lakehouse.io.delta import DeltaLakeTable
@@ -58,6 +58,8 @@ def test_materializing_some_partitions_leaves_their_neighbours(
 
     root = tmp_path / "data" if place == "disk" else f"s3://{request.getfixturevalue('bucket')}/{uuid4().hex}"
     lake = Lakehouse([source], storage=root, lineage=MemoryLineage())
+    if isinstance(case.partitions, Dynamic):
+        lake.add_partitions(source, case.keys)
     lake.materialize(source, case.keys, engine="inline")
     tags = dict.fromkeys(case.keys, "old")
     for name, chosen in selections(case).items():
