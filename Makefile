@@ -69,7 +69,7 @@ format: setup ## Format the code, and mend what ruff can mend
 lock: $(VENV)-lock/bin/uv ## Resolve the requirements anew (UPGRADE=1: to the newest versions)
 	@echo "Locking requirements.txt and requirements-dev.txt"
 	@$(LOCK) --group build --output-file requirements.txt pyproject.toml
-	@$(LOCK) --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@$(LOCK) --extra dask --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 	@if grep -nE '://|^-|@' requirements.txt requirements-dev.txt; then \
 		echo "These lines name a place to install from." >&2; exit 1; fi
 

@@ -53,7 +53,7 @@ def history(asset: Asset, step: int) -> list[Fact]:
                 finished=START,
                 version=number,
                 code_version=asset.code_version,
-                inputs=(InputPin(asset="bronze.raw", version=number),) if asset.inputs else (),
+                inputs=(InputPin(asset="bronze.raw", version=number, partitions=part.to_pairs()),) if asset.inputs else (),
             )
         )
     return found

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, final
 
-from lakehouse.errors import DefinitionError, PartitionError
+from lakehouse.errors import DefinitionError, PartitionError, StorageError
 from lakehouse.io.storage import Location
 from lakehouse.partitions import Partitions, Unpartitioned
 
@@ -53,7 +53,7 @@ class Files:
 
         Raises:
             DefinitionError: the pattern doesn't say which partition a file belongs to
-            StorageError: the folder can't be listed
+            StorageError: the folder isn't there, or can't be listed
         """
         cut = not isinstance(partitions, Unpartitioned)
         if cut != (_PLACE.search(self.pattern) is not None):
@@ -63,6 +63,10 @@ class Files:
                 if cut
                 else "leave {partition} out, or give the source partitions",
             )
+        try:
+            datetime.strptime(datetime(2013, 1, 31).strftime(self._format or ""), self._format or "")
+        except ValueError as error:
+            raise DefinitionError(f"{{partition:{self._format}}} can't be read as a time: {error}") from None
         found: dict[str, list[File]] = {}
         for path, version in sorted(self._listed()):
             match = self._regex.fullmatch(path)
@@ -75,7 +79,10 @@ class Files:
 
     def _listed(self) -> Iterator[tuple[str, str]]:
         if self._folder.path and not self._folder.path.is_dir():
-            return
+            raise StorageError(
+                f"there is no folder {self._folder.path}, where {self.pattern!r} is looked for",
+                hint="correct the pattern, or make the folder",
+            )
         with self._folder.reaching("listing"):
             for batch in self._folder.store().list():
                 for one in batch:

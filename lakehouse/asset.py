@@ -364,7 +364,7 @@ class Signature:
 @final
 @dataclass(frozen=True, eq=False)
 class Asset:
-    """A dataset as a value: how it is made, cut, checked, named. Made by [source][], [bronze][], [silver][] or [gold][].
+    """A dataset as a value: how it is made, cut, checked, named. Made by [source][], [bronze][] and the like.
 
     Calling an asset calls its plain function, so that a unit test is a function call.
 

@@ -16,8 +16,9 @@ from prefect.states import Completed
 from lakehouse.engines.events import tell_observed
 from lakehouse.engines.prefect import PrefectEngine
 from lakehouse.errors import shorten
-from lakehouse.lake import Lakehouse, open_lakehouse
-from lakehouse.run import Run
+from lakehouse.lake import Lakehouse, open_engine, open_lakehouse
+from lakehouse.run import Engine, Run
+from lakehouse.settings import THREADS
 
 
 def _name() -> str:
@@ -50,7 +51,7 @@ def refresh(
         MaterializationFailed: something failed or was held back
     """
     lake = _looked(open_lakehouse(), selection)
-    engine = _engine(lake.settings.workers)
+    engine = _engine(lake, lake.settings.workers)
     return _told(lake.refresh(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
 
@@ -76,7 +77,7 @@ def materialize(
         MaterializationFailed: something failed or was held back
     """
     lake = _looked(open_lakehouse(), selection)
-    engine = _engine(lake.settings.workers)
+    engine = _engine(lake, lake.settings.workers)
     return _told(lake.materialize(selection, partitions, upstream=upstream, engine=engine, chunk=chunk))
 
 
@@ -87,6 +88,7 @@ def backfill(
     end_date: str,
     parallel_days: int = 4,
     chunk: int | None = None,
+    downstream: bool = False,
 ) -> State[str]:
     """Build what a selection lacks in a range of time, several chunks side by side. Called again, it goes on.
 
@@ -96,6 +98,7 @@ def backfill(
         end_date: key of the last one, which is built as well
         parallel_days: chunks that are built at the same time, at most
         chunk: partitions in a chunk, at most
+        downstream: whether to build all that is made from the selection as well
 
     Returns:
         what was published, in a line
@@ -104,8 +107,10 @@ def backfill(
         MaterializationFailed: something failed or was held back
     """
     lake = _looked(open_lakehouse(), selection)
+    if downstream:
+        selection = " ".join(f"{asset.key}+" for asset in lake.select(selection))
     dates = f"{start_date}...{end_date}"
-    return _told(lake.refresh(selection, dates, engine=_engine(parallel_days), chunk=chunk))
+    return _told(lake.backfill(selection, dates, engine=_engine(lake, parallel_days), chunk=chunk))
 
 
 @flow(name="lakehouse-step", flow_run_name=_name, persist_result=False)
@@ -125,7 +130,7 @@ def step(asset: str, partitions: str | None = None) -> State[str]:
     """
     lake = open_lakehouse()
     one = lake.graph[asset]
-    return _told(lake.materialize(one, partitions, upstream="none", engine=_engine(1), chunk=sys.maxsize))
+    return _told(lake.materialize(one, partitions, upstream="none", engine=_engine(lake, 1), chunk=sys.maxsize))
 
 
 @flow(name="lakehouse-observe", flow_run_name=_name, persist_result=False)
@@ -161,8 +166,10 @@ def _looked(lake: Lakehouse, selection: str) -> Lakehouse:
     return lake
 
 
-def _engine(workers: int) -> PrefectEngine:
-    return PrefectEngine(workers=workers, inside=True)
+def _engine(lake: Lakehouse, workers: int) -> Engine:
+    """Steps are task runs of this very flow run; on a cluster, of one below it, which has the cluster as its runner."""
+    runner = lake.settings.runner
+    return PrefectEngine(workers=workers, inside=True) if runner == THREADS else open_engine("prefect", workers, runner)
 
 
 def _told(run: Run) -> State[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
     from lakehouse.io import Table
     from lakehouse.io.delta import DeltaLakeTable
+
+log = logging.getLogger("lakehouse")
 
 EngineName = Literal["prefect", "inline"]
 T = TypeVar("T")
@@ -408,7 +411,9 @@ class Lakehouse:
 
     def _walker(self, engine: EngineName | Engine | None, runner: str | None, workers: int | None = None) -> Engine:
         return open_engine(
-            engine or self.settings.engine, workers or self.settings.workers, runner or self.settings.runner
+            engine or self.settings.engine,
+            workers or self.settings.workers,
+            self.settings.runner if runner is None else runner,
         )
 
     def _execute(self, wanted: _Wanted, engine: Engine, raise_on_failure: bool, watcher: Watcher | None) -> Run:
@@ -489,9 +494,16 @@ class Lakehouse:
     def _look(self, asset: Asset) -> _Seen:
         """An external asset as it is just now."""
         known = self.lineage.facts(asset.key)
-        found = observe(asset, AssetState.fold(asset.partitions, known))
-        new = (found,) if found else ()
-        return _Seen(AssetState.fold(asset.partitions, [*known, *new]), new, external=True)
+        before = AssetState.fold(asset.partitions, known)
+        try:
+            found = observe(asset, before)
+        except LakehouseError as error:
+            if not before.present:
+                raise
+            # One source that is out of reach doesn't stop what is made from others.
+            log.warning("%s; going by what was seen of it before", error.message)
+            return _Seen(before, external=True)
+        return _Seen(AssetState.fold(asset.partitions, [*known, *found]), tuple(found), external=True)
 
     def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
         """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
@@ -515,15 +527,25 @@ class Lakehouse:
             present=state.present,
             held=held,
             failed=state.last(Status.FAILED),
-            stale=()
-            if asset.external
-            else tuple(stale(self.graph, asset, state.present, lambda one: seen[one.key].state, ready, now)),
+            stale=tuple(self._stale(asset, state.present & ready[asset.key], seen, ready, now)),
             rows=None if table is None or table.version() is None else sum(table.rows().values()),
             last=_last(state),
             checks=merge_checks(shown),
             quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
             uri=table.uri if table else asset.key,
         )
+
+    def _stale(
+        self,
+        asset: Asset,
+        partitions: PartitionSet,
+        seen: Mapping[str, _Seen],
+        ready: Mapping[str, PartitionSet],
+        now: Present,
+    ) -> list[Reason]:
+        if asset.external:
+            return []
+        return stale(self.graph, asset, partitions, lambda one: seen[one.key].state, ready, now)
 
     def _partitions(self, asset: Asset, wanted: Any) -> PartitionSet:
         try:

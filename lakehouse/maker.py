@@ -27,7 +27,6 @@ class Order:
         context: of its step
         needs: for each input, by its parameter, the partitions that these are made from
         load: reads some partitions of an input by its parameter, at the version that is pinned
-        made: which inputs are made by the same call: they are not to be loaded
         table: where what is made will be published
         sources: for each input, by its parameter, its table and the version that is pinned
     """
@@ -37,7 +36,6 @@ class Order:
     context: Context
     needs: Mapping[str, PartitionSet]
     load: Callable[[str, PartitionSet], pl.LazyFrame] = field(repr=False)
-    made: frozenset[str] = frozenset()
     table: TableReader | None = field(default=None, repr=False)
     sources: Mapping[str, tuple[TableReader, int | None]] = field(default_factory=dict, repr=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -77,8 +78,8 @@ def look(asset: Asset, partitions: PartitionSet | None = None) -> Observed:
     )
 
 
-def observe(asset: Asset, known: AssetState) -> Fact | None:
-    """What changed of an external asset since it was last looked at, as a fact; None: nothing did.
+def observe(asset: Asset, known: AssetState) -> list[Fact]:
+    """What changed of an external asset since it was last looked at, as facts: what is new or other, and what is gone.
 
     Parameters:
         asset: the asset
@@ -87,23 +88,41 @@ def observe(asset: Asset, known: AssetState) -> Fact | None:
     Raises:
         StepError, StorageError: as [look][]
     """
-    started = datetime.now(UTC)
-    digests = {key: _digest(version) for key, version in look(asset).versions.items()}
-    before = known.contents(known.present)
-    changed = _set(asset, {key: digest for key, digest in digests.items() if before.get(key) != digest})
+    versions = look(asset).versions
+    changed = observation(asset, versions, known.contents(known.present))
+    gone = known.present - _set(asset, versions)
+    facts = [changed] if changed else []
+    return [*facts, _fact(asset, Status.WIPED, gone, "")] if gone else facts
+
+
+def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, str]) -> Fact | None:
+    """What of some versions is another than what is known, as a fact; None: nothing is.
+
+    Parameters:
+        asset: the external asset
+        versions: what was found, by partition key
+        known: what stands for what was found before, by partition key
+    """
+    digests = {key: _digest(version) for key, version in versions.items()}
+    changed = _set(asset, {key: digest for key, digest in digests.items() if known.get(key) != digest})
     if not changed:
         return None
+    return _fact(asset, Status.OBSERVED, changed, "".join(digests[key] for key in changed))
+
+
+def _fact(asset: Asset, status: Status, partitions: PartitionSet, contents: str) -> Fact:
+    now = datetime.now(UTC)
     return Fact(
         id=new_id(),
         asset=asset.key,
-        status=Status.OBSERVED,
-        partitions=changed.to_pairs(),
+        status=status,
+        partitions=partitions.to_pairs(),
         run=new_id(),
-        started=started,
-        finished=datetime.now(UTC),
-        # The number of the observation stands where others have the version of their table.
-        version=0 if known.version is None else known.version + 1,
-        contents="".join(digests[key] for key in changed),
+        started=now,
+        finished=now,
+        # Time stands where others have the version of their table: two who look at once need two numbers.
+        version=time.time_ns() // 1000,
+        contents=contents,
         host=platform.node(),
     )
 

@@ -39,6 +39,7 @@ class Input:
         version: the table version that the plan saw; None: not there yet
         steps: ids of the steps of this plan that make these partitions
         rule: how its partitions become the step's, where that was said outright
+        contents: of an external asset, what stood for its partitions when the plan was made
     """
 
     parameter: str
@@ -47,6 +48,7 @@ class Input:
     version: int | None
     steps: tuple[str, ...]
     rule: Rule | None = None
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @final
@@ -62,7 +64,7 @@ class Step:
         reasons: why, for all of the partitions
         now: the present as the plan saw it
         chunk: number of the chunk, the same for assets that are cut alike
-        contents: what stands for the rows that are there, by partition key
+        contents: what stands for the rows that are there, by partition key; since: the table version that has them
         rows: how many rows it may come to, going by what was published before; None: nothing was
     """
 
@@ -74,6 +76,7 @@ class Step:
     now: Now = field(repr=False)
     chunk: int = 0
     contents: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    since: int | None = None
     rows: int | None = None
 
     @property
@@ -269,6 +272,8 @@ class _Wants:
             for asset in reversed(self.assets):
                 scope = self.kept.get(asset.key, asset.partitions.empty()) | self.of(asset)
                 for edge in self.graph.inputs(asset):
+                    if edge.asset.external:
+                        continue
                     self.keep(edge.asset, self.needed(asset, edge, scope))
         for asset in self.assets:
             if asset.key in self.kept:
@@ -458,6 +463,7 @@ def _step(wants: _Wants, asset: Asset, part: PartitionSet, made: Mapping[str, Se
         now=wants.now,
         chunk=chunk,
         contents=state.contents(part),
+        since=state.version,
         rows=None if each is None else round(each * len(part)),
     )
 
@@ -471,6 +477,7 @@ def _input(wants: _Wants, asset: Asset, part: PartitionSet, edge: Edge, made: Ma
         wants.states(edge.asset).version,
         _makers(made.get(edge.asset.key, ()), needed),
         edge.rule,
+        wants.states(edge.asset).contents(needed) if edge.asset.external else {},
     )
 
 

@@ -148,14 +148,16 @@ class Run:
             found = next(target for target in self.plan.targets if target.key == key)
             return load(self.home.table(found), found, self.plan.current[key])
         summary = self._summary(asset)
-        done = [result for result in self._of(summary.asset.key) if result.published]
-        if not done:
+        results = self._of(summary.asset.key)
+        done = [result for result in results if result.published]
+        left = [result.current for result in results if result.current]
+        if not done and not left:
             raise UnknownAsset(f"this run published nothing of {summary.asset.key}")
         table = self.home.table(summary.asset)
         # Each chunk at its own version: another run may have replaced it since.
-        return pl.concat(
-            [load(table, summary.asset, result.published, version=result.version) for result in done], how="diagonal"
-        )
+        frames = [load(table, summary.asset, result.published, version=result.version) for result in done]
+        frames += [load(table, summary.asset, part) for part in left]
+        return pl.concat(frames, how="diagonal")
 
     def summaries(self) -> list[AssetSummary]:
         """What the run did to each asset, producers first."""

@@ -6,14 +6,16 @@ published again. Everything here is arithmetic on intervals: what it costs doesn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import final
 
 from lakehouse.asset import Asset
 from lakehouse.graph import AssetGraph
-from lakehouse.lineage import AssetState, Fact, Status
+from lakehouse.lineage import AssetState, Fact
+from lakehouse.lineage.state import new_keys
 from lakehouse.partitions import Multi, Now, PartitionSet, Present, TimePartitions
 
 States = Callable[[Asset], AssetState]
@@ -84,7 +86,7 @@ def stale(
         now: the present
     """
     state = states(asset)
-    held = state.last(Status.REJECTED) & wanted
+    held = state.held & wanted
     missing = wanted - state.present
     reasons = _Reasons(wanted)
     reasons.add(Cause.HELD, missing & held)
@@ -92,13 +94,21 @@ def stale(
     made = state.within(wanted)
     for cause, differs in _VERSIONS:
         reasons.add(cause, _all(wanted, (part for part, fact in made if differs(asset, fact))))
+    reasons.add(Cause.CODE, _all(wanted, (part for part, fact in made if _other_inputs(graph, asset, fact, states))))
     for edge in graph.inputs(asset):
-        source, mapping = states(edge.asset), graph.mapping(asset, edge, now, ready[edge.asset.key])
-        touched = [
-            mapping.downstream(changed) & part
-            for part, fact in made
-            if (changed := source.changed_since(_read(fact, edge.asset.key, source.formerly)))
-        ]
+        source, there = states(edge.asset), ready[edge.asset.key]
+        mapping = graph.mapping(asset, edge, now, there)
+        known, whole = there & source.present, edge.asset.partitions.all(now)
+        touched = []
+        for part, fact in made:
+            read, changed = _read(fact, edge.asset, source)
+            added = (mapping.upstream(part) & known) - read
+            touched.append(mapping.downstream(changed | added) & part)
+            gone = read - whole
+            if gone:
+                touched.append(graph.mapping(asset, edge, now, read).downstream(gone) & part)
+            if not asset.partitioned and _names_what_is_none(fact, edge.asset, source):
+                touched.append(part)
         reasons.add(Cause.INPUT, _all(wanted, touched), edge.asset.key)
     reasons.add(Cause.HELD, held)
     if asset.freshness is not None and asset.freshness.max_age is not None:
@@ -149,11 +159,33 @@ _VERSIONS: Sequence[tuple[Cause, Callable[[Asset, Fact], bool]]] = (
 """A version that a person declared stands for code, schema and checks alike."""
 
 
-def _read(fact: Fact, asset: str, formerly: Collection[str]) -> int | None:
-    """The oldest version at which a publication read an input, by whatever name it had; None: it never did."""
-    pins = [pin for pin in fact.inputs if pin.asset == asset] or [p for p in fact.inputs if p.asset in formerly]
-    versions = [pin.version for pin in pins]
-    return None if None in versions else min((v for v in versions if v is not None), default=None)
+def _other_inputs(graph: AssetGraph, asset: Asset, fact: Fact, states: States) -> bool:
+    """Whether a publication was made from other assets than it would be now, or from the same in another order."""
+    edges = [edge.asset for edge in graph.inputs(asset)]
+    names = {name: one.key for one in edges for name in (*states(one).formerly, one.key)}
+    read = [names.get(key, key) for key, _ in groupby(pin.asset for pin in fact.inputs)]
+    return asset.declared_version is None and read != [key for key, _ in groupby(one.key for one in edges)]
+
+
+def _read(fact: Fact, asset: Asset, state: AssetState) -> tuple[PartitionSet, PartitionSet]:
+    """What a publication read of an input, by whatever name it had, and what of that has other rows by now."""
+    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
+    pins = pins or [pin for pin in fact.inputs if pin.asset in state.formerly]
+    read = changed = asset.partitions.empty()
+    if not pins:
+        return read, state.present
+    for pin in pins:
+        these = asset.partitions.from_pairs(new_keys(pin.partitions, state.renames, pin.version or 0))
+        read = read | these
+        changed = changed | (state.changed_since(pin.version) & these)
+    return read, changed
+
+
+def _names_what_is_none(fact: Fact, asset: Asset, state: AssetState) -> bool:
+    """Whether a publication read a partition that the input's definition doesn't have any more."""
+    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
+    pairs = [pair for pin in pins for pair in new_keys(pin.partitions, state.renames, pin.version or 0)]
+    return not all(asset.partitions.from_pairs([pair]) for pair in pairs)
 
 
 def _all(like: PartitionSet, parts: Iterable[PartitionSet]) -> PartitionSet:

@@ -24,7 +24,7 @@ from lakehouse.errors import (
 )
 from lakehouse.lineage import Fact, InputPin, Lineage, LineageReader, Status, new_id
 from lakehouse.maker import Made, Maker, Order
-from lakehouse.observe import look
+from lakehouse.observe import Observed, look, observation
 from lakehouse.partitions import PartitionSet
 from lakehouse.plan import Input, Step, Unit
 
@@ -279,6 +279,9 @@ class _Attempt:
         self.task_run = task_run
         self.table = home.table(step.asset)
         self.since: int | Literal["unknown"] | None = "unknown"
+        self.together: Collection[str] = ()
+        self.loaded: Mapping[str, int | None] = {}
+        self.observed: dict[str, int | None] = {}
 
     @property
     def versions(self) -> dict[str, int | None]:
@@ -293,15 +296,14 @@ class _Attempt:
         self.since = self.table.version()
         inputs = {i.parameter: i for i in self.step.inputs}
         needs = {p: self.step.mapping(i).upstream(todo) & i.partitions for p, i in inputs.items()}
-        # An input that the same call makes only in part is still to be loaded for the rest.
-        own = [i.parameter for i in self.step.inputs if i.steps and set(i.steps) <= set(together)]
+        # What the same call doesn't make of an input is loaded as it is now, whatever that call makes of it.
+        self.together, self.loaded = together, self.versions
         return Order(
             self.asset,
             todo,
             self._context(todo),
             needs,
             lambda parameter, partitions: self._load(inputs[parameter], partitions),
-            frozenset(own),
             self.table,
             {p: (self.home.table(i.asset), self.versions[p]) for p, i in inputs.items()},
         )
@@ -380,7 +382,9 @@ class _Attempt:
 
     def _version(self, given: Input) -> int | None:
         """The version to read: what the plan saw, or what this run has published since."""
-        versions = [given.version, *(self.made[s].version for s in given.steps if s in self.made)]
+        alike = [one for one in self.step.inputs if one.asset.key == given.asset.key]
+        versions = [given.version, *(self.made[s].version for one in alike for s in one.steps if s in self.made)]
+        versions.append(self.observed.get(given.asset.key))
         return max((v for v in versions if v is not None), default=None)
 
     # ── compute ───────────────────────────────────────────────────────────────────────────
@@ -414,7 +418,7 @@ class _Attempt:
         given: dict[str, Any] = {}
         for one in self.step.inputs:
             if one.asset.external:
-                given[one.parameter] = look(one.asset, self.step.mapping(one).upstream(part) & one.partitions)
+                given[one.parameter] = self._look(one, self.step.mapping(one).upstream(part) & one.partitions)
                 continue
             frame = self._load(one, self.step.mapping(one).upstream(part) & one.partitions)
             try:
@@ -445,7 +449,28 @@ class _Attempt:
     def _frame_type(self, given: Input) -> Any:
         return next(p.frame for p in self.asset.inputs if p.name == given.parameter)
 
+    def _look(self, given: Input, partitions: PartitionSet) -> Observed:
+        """What there is of an external asset. What isn't as it was for the plan is written down: it is what is read."""
+        seen = look(given.asset, partitions)
+        absent = [key for key in partitions if key not in seen.versions]
+        if absent:
+            raise StepError(
+                f"{self.asset.key}: {given.asset.key} {shorten(absent)} is gone since it was observed",
+                hint="what was made from it before stays as it is; lakehouse observe looks again",
+            )
+        found = observation(given.asset, seen.versions, given.contents)
+        if found is not None:
+            self.home.lineage.append([found])
+            self.observed[given.asset.key] = found.version
+        return seen
+
     def _load(self, given: Input, partitions: PartitionSet) -> pl.LazyFrame:
+        if self.versions[given.parameter] is None and not partitions:
+            # Nothing is needed of what was never built, as at the beginning of a window.
+            import polars as pl
+
+            schema = given.asset.schema
+            return pl.LazyFrame(schema={c.name: c.dtype for c in schema.columns} if schema else None)
         return load(self.home.table(given.asset), given.asset, partitions, version=self.versions[given.parameter])
 
     def _take(self, made: Made, todo: PartitionSet, beside: PartitionSet) -> pl.LazyFrame:
@@ -551,6 +576,7 @@ class _Attempt:
                     audit.passed,
                     contents="".join(found.values()),
                     unchanged=from_tokens(audit.passed.partitions, same).to_pairs(),
+                    compared=self.step.since,
                     rows=sum(staged.rows.get(t, 0) for t in passed),
                     bytes=sum(staged.bytes.get(t, 0) for t in passed),
                     checks=audit.passed_results,
@@ -619,14 +645,7 @@ class _Attempt:
             engine=self.run.engine,
             flow_run=self.run.flow_run,
             task_run=self.task_run,
-            inputs=tuple(
-                InputPin(
-                    asset=i.asset.key,
-                    version=self.versions[i.parameter],
-                    partitions=(self.step.mapping(i).upstream(partitions) & i.partitions).to_pairs(),
-                )
-                for i in self.step.inputs
-            ),
+            inputs=tuple(pin for given in self.step.inputs for pin in self._pins(given, partitions)),
             table=self.table.uri,
             code_version=self.asset.code_version,
             schema_version=self.asset.schema_version,
@@ -634,6 +653,21 @@ class _Attempt:
             host=platform.node(),
             **more,
         )
+
+    def _pins(self, given: Input, partitions: PartitionSet) -> list[InputPin]:
+        """What some partitions were made from of an input: at one version; or at two, if a maker made a part of it."""
+        needed = self.step.mapping(given).upstream(partitions) & given.partitions
+        version = self.versions[given.parameter]
+        own = given.asset.partitions.empty()
+        for made in (self.made[s] for s in given.steps if s in self.made and s in self.together):
+            own = own | (made.published & needed)
+        rest = needed - own
+        if not own:
+            version = self.loaded.get(given.parameter, version)
+        pins = [(version, needed)] if not own else [(version, own)]
+        if own and rest:
+            pins.append((self.loaded[given.parameter], rest))
+        return [InputPin(asset=given.asset.key, version=v, partitions=part.to_pairs()) for v, part in pins]
 
     def _result(self, facts: Sequence[Fact], *, skipped: PartitionSet, current: PartitionSet) -> StepResult:
         def of(status: Status) -> PartitionSet:

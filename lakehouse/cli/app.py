@@ -51,7 +51,7 @@ def _app() -> App:
                 commands.docs,
             ),
         ),
-        (_BUILD, (commands.observe, commands.refresh, commands.materialize, commands.deploy)),
+        (_BUILD, (commands.observe, commands.refresh, commands.backfill, commands.materialize, commands.deploy)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")

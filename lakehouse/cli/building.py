@@ -1,4 +1,4 @@
-"""``refresh`` and ``materialize``: what was asked for, the run with its progress, and what is said at the end."""
+"""Commands that build: what was asked for, the run with its progress, and what is said at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, NoReturn, assert_never, final
+from typing import TYPE_CHECKING, Literal, NoReturn, final
 
 from lakehouse.asset import Layer
 from lakehouse.cli.failures import ExitCode, complain
@@ -45,14 +45,18 @@ class Request:
         upstream: what to do about inputs
         chunk: partitions in a step
         engine: what runs it
+        runner: where Prefect runs the steps
+        parallel: chunks side by side, in a backfill
     """
 
-    verb: Literal["refresh", "materialize"]
+    verb: Literal["refresh", "backfill", "materialize"]
     selection: str
     partitions: str | None = None
     upstream: Upstream = "missing"
     chunk: int | None = None
     engine: EngineName | None = None
+    runner: str | None = None
+    parallel: int | None = None
 
     def plan(self, lake: Lakehouse) -> Plan:
         """What would be done."""
@@ -60,14 +64,18 @@ class Request:
             self.selection,
             self.partitions,
             upstream=self.upstream,
-            refresh=self.verb == "refresh",
+            refresh=self.verb != "materialize",
             chunk=self.chunk,
         )
 
     def run(self, lake: Lakehouse, engine: Engine, watcher: Watcher) -> Run:
         """Do it."""
-        do = lake.refresh if self.verb == "refresh" else lake.materialize
-        return do(
+        verbs: dict[str, Callable[..., Run]] = {
+            "refresh": lake.refresh,
+            "backfill": lake.backfill,
+            "materialize": lake.materialize,
+        }
+        return verbs[self.verb](
             self.selection,
             self.partitions,
             upstream=self.upstream,
@@ -88,6 +96,10 @@ class Request:
             words += ["--chunk", str(self.chunk)]
         if self.engine is not None:
             words += ["--engine", self.engine]
+        if self.runner is not None:
+            words += ["--runner", self.runner]
+        if self.parallel is not None:
+            words += ["--parallel", str(self.parallel)]
         return command(*words)
 
 
@@ -99,9 +111,14 @@ def build(lake: Lakehouse, request: Request) -> ExitCode:
     def interrupted() -> None:
         kept = f"published so far, and kept: {count(shown.published, 'partition')}"
         complain(err, f"interrupted; {kept}; nothing is half done", word="")
-        err.print(mending([("this goes on with the rest", replace(request, verb="refresh").command())]))
+        err.print(mending([("this goes on with the rest", _again(request).command())]))
 
-    engine = _Engine(request.engine or lake.settings.engine, lake.settings.workers, shown)
+    engine = _Engine(
+        request.engine or lake.settings.engine,
+        request.parallel or lake.settings.workers,
+        lake.settings.runner if request.runner is None else request.runner,
+        shown,
+    )
     try:
         with _Interrupts(shown, interrupted), shown:
             run = request.run(lake, engine, shown)
@@ -124,13 +141,15 @@ def mend(lake: Lakehouse, request: Request, run: Run) -> list[tuple[str, str]]:
     A repaired function, check or connection needs no more than a refresh. A repaired source is read again only if
     its Bronze is: that was published, so a refresh would leave it.
     """
-    again = replace(request, verb="refresh")
+    again = _again(request)
+    if request.verb == "backfill":
+        again = replace(again, partitions=_absent(run) or request.partitions)
     left = again.plan(lake)
     absent = {one.asset.key: one.failed | one.rejected | one.skipped for one in run.summaries()}
     planned = {asset.key: left.partitions(asset) for asset in left.assets}
     if any(part - planned.get(key, part.partitions.empty()) for key, part in absent.items()):
         # It was built before and is still there in its old form, which a refresh takes for well.
-        again = replace(request, verb="materialize")
+        again = replace(request, verb="materialize", parallel=None)
     commands = [("after the repair, this builds what is missing", again.command())]
     sources = _sources(lake, run)
     if sources:
@@ -145,10 +164,26 @@ def mend(lake: Lakehouse, request: Request, run: Run) -> list[tuple[str, str]]:
                     which if not isinstance(part.partitions, Unpartitioned) else None,
                     chunk=request.chunk,
                     engine=request.engine,
+                    runner=request.runner,
                 ).command(),
             )
         )
     return commands
+
+
+def _again(request: Request) -> Request:
+    """What goes on with a request: it builds what is missing, and leaves what is there."""
+    return replace(request, verb="refresh") if request.verb == "materialize" else request
+
+
+def _absent(run: Run) -> str | None:
+    """The partitions of the targets that are not published, as ``--partitions`` takes them; None: no few ranges."""
+    known = [one for one in run.summaries() if one.asset in run.plan.targets and one.asset.partitioned]
+    if len({one.asset.partitions.domain for one in known}) != 1:
+        return None
+    spans = [span for one in known for span in (one.failed | one.rejected | one.skipped).spans]
+    absent = PartitionSet(known[0].asset.partitions, tuple(spans))
+    return argument(absent) if 0 < len(absent.ranges) <= _RANGES else None
 
 
 def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None:
@@ -167,9 +202,10 @@ def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None
 class _Engine:
     """The engine that was chosen, opened once there is something to do: Prefect takes seconds to load."""
 
-    def __init__(self, name: EngineName, workers: int, shown: Progress) -> None:
+    def __init__(self, name: EngineName, workers: int, runner: str, shown: Progress) -> None:
         self.name = name
         self.workers = workers
+        self.runner = runner
         self.shown = shown
 
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
@@ -178,20 +214,13 @@ class _Engine:
         return self._open().execute(plan, home, run, watcher)
 
     def _open(self) -> Engine:
-        match self.name:
-            case "inline":
-                from lakehouse.engines.inline import InlineEngine
+        from lakehouse.lake import open_engine
 
-                return InlineEngine()
-            case "prefect":
-                self.shown.waiting("Prefect to load")
-                # Its log goes to its API; on the screen it would tear up the progress, which tells the same.
-                os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-                from lakehouse.engines.prefect import PrefectEngine
-
-                return PrefectEngine(workers=self.workers)
-            case _:
-                assert_never(self.name)
+        if self.name == "prefect":
+            self.shown.waiting("Prefect to load")
+            # Its log goes to its API; on the screen it would tear up the progress, which tells the same.
+            os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        return open_engine(self.name, self.workers, self.runner)
 
 
 @final

@@ -49,6 +49,10 @@ Engine = Annotated[
     Literal["prefect", "inline"] | None,
     Parameter(help="What runs it: prefect, or inline: this process alone. Default: prefect, or the setting."),
 ]
+Runner = Annotated[
+    str | None,
+    Parameter(help="Where Prefect runs the steps: threads (default), or dask://host:port of a Dask scheduler."),
+]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, for programs.")]
 
 DOCS = Path(".lakehouse") / "docs"
@@ -114,6 +118,7 @@ def refresh(
     upstream: Upstream = "missing",
     chunk: Chunk = None,
     engine: Engine = None,
+    runner: Runner = None,
 ) -> ExitCode:
     """Bring assets up to date: build what is missing or stale, and what they lack upstream.
 
@@ -130,7 +135,41 @@ def refresh(
     """
     from lakehouse.cli.building import Request, build
 
-    return build(_lake(), Request("refresh", _required(selection), partitions, upstream, chunk, engine))
+    return build(_lake(), Request("refresh", _required(selection), partitions, upstream, chunk, engine, runner))
+
+
+def backfill(
+    *selection: Selection,
+    partitions: Annotated[
+        str | None,
+        Parameter(name=["--partitions", "-p"], help="Which partitions: a range a...b, with both ends included."),
+    ] = None,
+    chunk: Chunk = None,
+    parallel: Annotated[
+        int | None, Parameter(validator=Number(gte=1), help="Chunks side by side. Default: 4, or the setting workers.")
+    ] = None,
+    upstream: Upstream = "missing",
+    engine: Engine = None,
+    runner: Runner = None,
+) -> ExitCode:
+    """Bring a range up to date in chunks, several side by side.
+
+    Each chunk goes through its layers without waiting for the others. It can be
+    interrupted at any moment and called again: what was published stays, and is
+    not built again. A second one over the same partitions waits for the first,
+    and builds what that one leaves.
+
+    Examples:
+
+      lakehouse backfill '+gold.*' --partitions 2013-01-01...2013-12-31
+      lakehouse backfill '+gold.*' -p 2013-01-01...2013-12-31 --chunk 7 --parallel 8
+      lakehouse backfill bronze.raw_flights+ -p 2013-06-01...2013-06-30
+    """
+    from lakehouse.cli.building import Request, build
+
+    return build(
+        _lake(), Request("backfill", _required(selection), partitions, upstream, chunk, engine, runner, parallel)
+    )
 
 
 def materialize(
@@ -139,6 +178,7 @@ def materialize(
     upstream: Upstream = "missing",
     chunk: Chunk = None,
     engine: Engine = None,
+    runner: Runner = None,
 ) -> ExitCode:
     """Build assets, be they there or not, and what they lack upstream.
 
@@ -153,7 +193,7 @@ def materialize(
     """
     from lakehouse.cli.building import Request, build
 
-    return build(_lake(), Request("materialize", _required(selection), partitions, upstream, chunk, engine))
+    return build(_lake(), Request("materialize", _required(selection), partitions, upstream, chunk, engine, runner))
 
 
 def deploy(

@@ -48,7 +48,8 @@ Exit codes
   130  interrupted; what was published stays
 
 Settings come from LAKEHOUSE_... in the environment, then from [tool.lakehouse]
-in pyproject.toml: module, storage, lineage, engine, chunk, workers, work_pool.
+in pyproject.toml: module, storage, lineage, engine, chunk, workers, runner,
+work_pool.
 --traceback (or LAKEHOUSE_TRACEBACK=1), with any command, shows where an error
 comes from. NO_COLOR=1 does without colours.
 """

@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lakehouse.dbt")
 
-_COLORS: Final = {Layer.BRONZE: "#b87333", Layer.SILVER: "#8a97a6", Layer.GOLD: "#d4a017"}
+_COLORS: Final = {
+    Layer.SOURCE: "#5b7083",
+    Layer.BRONZE: "#b87333",
+    Layer.SILVER: "#8a97a6",
+    Layer.GOLD: "#d4a017",
+}
 _ABOUT: Final = {
+    Layer.SOURCE: "What others write.",
     Layer.BRONZE: "What the sources have, as they have it.",
     Layer.SILVER: "Typed, cleaned and checked.",
     Layer.GOLD: "Answers that are made without dbt.",
@@ -236,10 +242,10 @@ def _description(asset: Asset) -> str:
 
 def _meta(asset: Asset, inputs: Sequence[Asset]) -> dict[str, str]:
     """What dbt has no word for."""
-    column = asset.partitions.column
+    columns = ", ".join(asset.partitions.columns)
     told = {
         "Asset": asset.key,
-        "Partitions": f"{asset.partitions} by {column}" if column else str(asset.partitions),
+        "Partitions": f"{asset.partitions} by {columns}" if columns else str(asset.partitions),
         "Made from": ", ".join(one.key for one in inputs),
         "Group": asset.group,
         "Owners": ", ".join(asset.owners),

@@ -154,7 +154,7 @@ class DbtProject(AssetSource):
         reader = Reader(self, self._parsed["json"])
         for asset in models:
             node = reader.nodes.get(model_of(asset).id)
-            if node is None or reader.version(node) != asset.code_version:
+            if node is None or reader.version(node, model_of(asset).tests) != asset.code_version:
                 raise StepError(
                     f"{asset.key} was changed in {self.folder} since it was read",
                     hint="start anew, so that what is recorded is what is run",

@@ -166,7 +166,7 @@ class Reader:
             owners=tuple(_listed(meta.get("owner", meta.get("owners", [])))),
             group=node["config"].get("group") or "",
             retry=_retry(f"{where}: meta.lakehouse.retry", ours.get("retry")),
-            declared_version=self.version(node),
+            declared_version=self.version(node, tests),
             maker=self.project,
             declared=Signature(
                 tuple(Parameter(key, source, None, None) for key, source in inputs.items()),
@@ -248,8 +248,8 @@ class Reader:
             )
         return Schema(node["name"], tuple(columns)) if columns else None
 
-    def version(self, node: Any) -> str:
-        """A fingerprint of the SQL and of the project's macros that it calls."""
+    def version(self, node: Any, tests: Sequence[str]) -> str:
+        """A fingerprint of the SQL, of the project's macros that it calls, and of its tests."""
         seen: dict[str, str] = {}
         waiting = list(node["depends_on"].get("macros", []))
         while waiting:
@@ -257,8 +257,17 @@ class Reader:
             if macro is not None and macro["unique_id"] not in seen and not macro["package_name"].startswith("dbt"):
                 seen[macro["unique_id"]] = macro["macro_sql"]
                 waiting += macro["depends_on"].get("macros", [])
-        text = json.dumps([node.get("raw_code") or node.get("checksum"), sorted(seen.items())], default=str)
+        checks = [
+            (t, self.nodes[t].get("raw_code"), self.nodes[t].get("test_metadata"), _judging(self.nodes[t]["config"]))
+            for t in sorted(tests)
+        ]
+        text = json.dumps([node.get("raw_code") or node.get("checksum"), sorted(seen.items()), checks], default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _judging(config: Mapping[str, Any]) -> list[Any]:
+    """What of a test's configuration says when it fails, and what that does."""
+    return [config.get(word) for word in ("severity", "error_if", "warn_if", "fail_calc", "where", "enabled")]
 
 
 def _ephemeral(node: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self, final
@@ -17,12 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from lakehouse.display.page import Page
-from lakehouse.display.words import FAILED, HELD, PUBLISHED, QUIET, count, named, seconds
+from lakehouse.display.words import FAILED, HELD, PUBLISHED, QUIET, count, left, named, seconds
 from lakehouse.plan import Plan, Step
 from lakehouse.run import Watcher
 from lakehouse.step import StepResult
 
 _BAR = 20
+_WORTH_SAYING = 10.0  # seconds that are left
 
 
 class Progress(Watcher, Protocol):
@@ -46,6 +47,64 @@ class Progress(Watcher, Protocol):
     ) -> None: ...
 
 
+@final
+class Estimate:
+    """How long a run will still take, going by the steps that have ended.
+
+    A partition of an asset takes as long as others of it did; one of an asset of which none has ended counts as the
+    average step. So many steps are done side by side as were so far.
+
+    Parameters:
+        plan: what is to be done
+        clock: says how late it is, in seconds
+    """
+
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self._enough = max(3, len(plan.assets))
+        self._ended = 0
+        self._costs = {asset.key: _Cost() for asset in plan.assets}
+        for step in plan.steps:
+            self._costs[step.asset.key].steps += 1
+            self._costs[step.asset.key].partitions += len(step.partitions)
+
+    def started(self) -> None:
+        """A step has begun."""
+        if self._began is None:
+            self._began = self._clock()
+
+    def ended(self, step: Step, result: StepResult) -> None:
+        """A step has ended. One that published nothing says nothing of how long others take."""
+        cost = self._costs[step.asset.key]
+        cost.steps -= 1
+        cost.partitions -= len(step.partitions)
+        if result.published:
+            cost.spent += result.seconds
+            cost.done += len(step.partitions)
+            self._ended += 1
+
+    def left(self) -> float | None:
+        """Seconds; None: too little is known, or nothing is left."""
+        costs = self._costs.values()
+        spent = sum(cost.spent for cost in costs)
+        if self._began is None or self._ended < self._enough or not spent or not any(cost.steps for cost in costs):
+            return None
+        average = spent / self._ended
+        rest = sum(c.spent / c.done * c.partitions if c.done else average * c.steps for c in costs)
+        return (self._clock() - self._began) * rest / spent
+
+
+@dataclass
+class _Cost:
+    """What an asset has cost, and how much of it is to come."""
+
+    steps: int = 0
+    partitions: int = 0
+    done: int = 0
+    spent: float = 0.0
+
+
 def progress(page: Page) -> Progress:
     """What suits the page.
 
@@ -57,17 +116,26 @@ def progress(page: Page) -> Progress:
 
 @final
 class PlainProgress(Progress):
-    """A line for each step that has ended."""
+    """A line for each step that has ended, and in a long run now and then one that says how long it will still take.
 
-    def __init__(self, page: Page) -> None:
+    Parameters:
+        page: where to write
+        clock: says how late it is, in seconds
+    """
+
+    def __init__(self, page: Page, clock: Callable[[], float] = time.monotonic) -> None:
         self.page = page
         self.published = 0
         self.total = 0
         self.ended = 0
+        self.tenth = 0
+        self.clock = clock
+        self.estimate: Estimate | None = None
         self._lock = threading.RLock()
 
     def planned(self, plan: Plan) -> None:
         self.total = len(plan)
+        self.estimate = Estimate(plan, self.clock)
         partitions = sum(len(step.partitions) for step in plan.steps)
         self._say(
             f"building {count(partitions, 'partition')} of {count(len(plan.assets), 'asset')} "
@@ -79,6 +147,8 @@ class PlainProgress(Progress):
 
     def started(self, step: Step) -> None:
         """Say nothing: what counts is how it ends."""
+        if self.estimate:
+            self.estimate.started()
 
     def finished(self, step: Step, result: StepResult) -> None:
         with self._lock:
@@ -88,6 +158,16 @@ class PlainProgress(Progress):
             self.page.write(
                 f"[{self.ended:>{width}}/{self.total}] {named(step.asset.key, step.partitions)}: {outcome(result)}\n"
             )
+            self._look_ahead(step, result)
+
+    def _look_ahead(self, step: Step, result: StepResult) -> None:
+        if self.estimate is None:
+            return
+        self.estimate.ended(step, result)
+        tenth, rest = 10 * self.ended // self.total, self.estimate.left()
+        if rest is not None and rest >= _WORTH_SAYING and tenth > self.tenth:
+            self.tenth = tenth
+            self._say(f"{100 * self.ended // self.total}% done, {left(rest)}")
 
     def stopping(self) -> None:
         self._say("stopping: waiting for the steps that are under way")
@@ -125,6 +205,7 @@ class LiveProgress(Progress):
         self.console = page.console
         self.published = 0
         self.lines: dict[str, _Line] = {}
+        self.estimate: Estimate | None = None
         self.awaited: str | None = "looking at what is there"
         self.began = time.monotonic()
         self.spinner = Spinner("dots")
@@ -133,6 +214,7 @@ class LiveProgress(Progress):
 
     def planned(self, plan: Plan) -> None:
         with self._lock:
+            self.estimate = Estimate(plan)
             for asset in plan.assets:
                 self.lines[asset.key] = _Line(asset.key, len(plan.partitions(asset)))
 
@@ -147,6 +229,8 @@ class LiveProgress(Progress):
                 self.awaited = None
                 self.began = time.monotonic()
             self.lines[step.asset.key].running += 1
+            if self.estimate:
+                self.estimate.started()
 
     def finished(self, step: Step, result: StepResult) -> None:
         with self._lock:
@@ -155,6 +239,8 @@ class LiveProgress(Progress):
             line.done += len(step.partitions)
             line.rows += result.rows
             self.published += len(result.published)
+            if self.estimate:
+                self.estimate.ended(step, result)
             for word, part in (("held back", result.rejected), ("failed", result.failed), ("skipped", result.skipped)):
                 if part:
                     line.bad[word] = line.bad.get(word, 0) + len(part)
@@ -186,12 +272,17 @@ class LiveProgress(Progress):
             passed = time.monotonic() - self.began
             done, total = sum(line.done for line in lines), sum(line.total for line in lines)
             what = self.awaited or f"{done:,} of {count(total, 'partition')}"
+            rest = None if self.awaited or self.estimate is None else self.estimate.left()
         if lines:
             yield table
         if hidden:
             yield Text(f"and {count(hidden, 'more asset')}", QUIET)
         clock = f"{passed:.0f} s" if passed < 60 else seconds(passed)
-        self.spinner.update(text=Text(f"{what}  {clock}", "" if self.awaited else QUIET))
+        self.spinner.update(
+            text=Text(
+                f"{what}  {clock}" + (f"  {left(rest)}" if rest is not None else ""), "" if self.awaited else QUIET
+            )
+        )
         yield self.spinner
 
 

@@ -26,6 +26,9 @@ from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
 from lakehouse.run import AssetSummary, Run
 
+_ERRORS = 10
+"""So many different errors of an asset are told one by one."""
+
 
 def published(run: Run, lineage: str, *, wide: bool) -> RenderableType:
     """A table of what a run published, and where it lies.
@@ -102,23 +105,31 @@ def _held(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
 
 
 def _failed(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
-    texts: dict[str, PartitionSet] = {}
+    """Each error once, with all the partitions that it kept from being made."""
+    parts: dict[str, PartitionSet] = {}
     for result in run.results:
         if result.asset == one.asset.key and result.failed:
-            why = result.error or "it says nothing more"
-            texts[why] = texts.get(why, one.asset.partitions.empty()) | result.failed
-    for why, part in texts.items():
-        prefix = named(one.asset.key, part)
-        # Most errors name the asset and the partitions themselves.
-        yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{prefix}: {why}"
+            # Most errors name the asset and the partitions themselves: chunks that fail alike are told as one.
+            why = (result.error or "it says nothing more").removeprefix(f"{one.asset.key} {result.failed}: ")
+            parts[why] = parts.get(why, one.asset.partitions.empty()) | result.failed
+    told = list(parts.items())
+    for why, part in told[:_ERRORS]:
+        yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{named(one.asset.key, part)}: {why}"
+    if rest := told[_ERRORS:]:
+        others = PartitionSet(one.asset.partitions, tuple(span for _, part in rest for span in part.spans))
+        yield _word(Status.FAILED), f"{named(one.asset.key, others)}: {count(len(rest), 'other error')}"
 
 
 def _skipped(run: Run) -> Iterable[tuple[str | Text, str]]:
     alike: dict[tuple[str, str], list[str]] = {}
     for one in run.summaries():
-        for fact in _facts(run, one, Status.SKIPPED):
-            part = one.asset.partitions.from_pairs(fact.partitions)
-            alike.setdefault((extent(part) if one.asset.partitioned else "", fact.reason), []).append(one.asset.key)
+        facts = _facts(run, one, Status.SKIPPED)
+        if facts:
+            pairs = [pair for fact in facts for pair in fact.partitions]
+            which = extent(one.asset.partitions.from_pairs(pairs)) if one.asset.partitioned else ""
+            reasons = dict.fromkeys(fact.reason for fact in facts)
+            why = next(iter(reasons)) if len(reasons) == 1 else "what it is made from was not published"
+            alike.setdefault((which, why), []).append(one.asset.key)
     for (which, why), keys in alike.items():
         yield _word(Status.SKIPPED), f"{', '.join(keys)} {which}".rstrip() + f": {why}"
 

@@ -62,6 +62,19 @@ def seconds(duration: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def left(duration: float) -> str:
+    """How long something will still take, as far as that can be known: no better than to the minute.
+
+    Examples:
+        >>> left(7), left(185), left(5400)
+        ('less than a minute left', 'about 3 min left', 'about 1 h 30 min left')
+    """
+    minutes = round(duration / 60)
+    if minutes < 1:
+        return "less than a minute left"
+    return f"about {minutes} min left" if minutes < 60 else f"about {minutes // 60} h {minutes % 60:02} min left"
+
+
 def ago(moment: datetime, now: datetime) -> str:
     """When something was, seen from now.
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import platform
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, final
 
+import cloudpickle
 from prefect import allow_failure, flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.assets import Asset as PrefectAsset
@@ -125,6 +127,9 @@ def _walk(
 
     A unit that waited for its inputs in the task runner would hold a worker while it waits.
     """
+    context = FlowRunContext.get()
+    # On the way to other processes the word gets lost that a task may start although another has failed.
+    in_threads = context is not None and isinstance(context.task_runner, ThreadPoolTaskRunner)
     queue = Queue(plan.units)
     ended: SimpleQueue[Unit] = SimpleQueue()
     tasks: dict[str, MaterializingTask[..., Any]] = {}
@@ -134,27 +139,31 @@ def _walk(
     def submit(unit: Unit) -> None:
         name = _task_name(unit)
         if name not in tasks:
-            tasks[name] = _task(unit, home, info)
-        work = _Work(unit, [results[i] for step in unit.steps for i in step.after if i in results])
+            tasks[name] = _task(unit, home)
+        work = _Work(unit, [results[i] for step in unit.steps for i in step.after if i in results], home, info)
         edges = [allow_failure(futures[i]) for i in unit.after if i in futures]
         futures[unit.id] = tasks[name].with_options(task_run_name=unit.id).submit(work, edges)
+        futures[unit.id].add_done_callback(lambda _: ended.put(unit))
         busy.add(unit.id)
         for step in unit.steps:
             watcher.started(step)
-        futures[unit.id].add_done_callback(lambda _: ended.put(unit))
 
     def end_one() -> None:
         unit = ended.get()
+        busy.discard(unit.id)  # before anything that may raise: nobody tells of it a second time
         try:
-            found = futures[unit.id].result(raise_on_failure=False)
-        except Exception as error:  # the worker is gone, and with it the task run's state
-            found = error
-            del futures[unit.id]
-        for step, result in zip(unit.steps, _ended(unit, found), strict=True):
-            results[step.id] = result
-            watcher.finished(step, result)
-        busy.discard(unit.id)
-        queue.ended(unit)
+            future = futures[unit.id]
+            try:
+                found = future.result(raise_on_failure=False)
+            except Exception as error:  # the worker is gone, and with it the task run's state
+                found = error
+            if not (in_threads or future.state.is_completed()):
+                del futures[unit.id]
+            for step, result in zip(unit.steps, _ended(unit, found), strict=True):
+                results[step.id] = result
+                watcher.finished(step, result)
+        finally:
+            queue.ended(unit)
 
     try:
         while queue or busy:
@@ -164,7 +173,8 @@ def _walk(
     except BaseException:
         # What is under way publishes all the same: the run isn't over before it is.
         while busy:
-            end_one()
+            with suppress(Exception):
+                end_one()
         raise
 
 
@@ -172,14 +182,47 @@ def _walk(
 class _Work:
     """What a task run is given. No dataclass, or Prefect would search all of it for futures.
 
+    In another process it is unpacked by the task run itself: where the assets' module can't be imported, that is an
+    error of the step, and not the end of the worker.
+
     Parameters:
         unit: what to do
         upstream: what became of the steps that it comes after
+        home: where tables and lineage are
+        info: the run
     """
 
-    def __init__(self, unit: Unit, upstream: list[StepResult]) -> None:
-        self.unit = unit
-        self.upstream = upstream
+    def __init__(self, unit: Unit, upstream: list[StepResult], home: Home, info: RunInfo) -> None:
+        self._given = (unit, upstream, home, info)
+
+    def unpacked(self) -> tuple[Unit, list[StepResult], Home, RunInfo]:
+        """All of it.
+
+        Raises:
+            EngineError: it names what can't be imported here
+        """
+        return self._given
+
+    def __reduce__(self) -> Any:
+        return _Packed, (cloudpickle.dumps(self._given),)
+
+
+@final
+class _Packed:
+    """The same as it arrives in another process."""
+
+    def __init__(self, bytes_: bytes) -> None:
+        self._bytes = bytes_
+
+    def unpacked(self) -> tuple[Unit, list[StepResult], Home, RunInfo]:
+        try:
+            found: tuple[Unit, list[StepResult], Home, RunInfo] = cloudpickle.loads(self._bytes)
+        except Exception as error:
+            raise EngineError(
+                f"what the step needs can't be loaded on {platform.node()}: {type(error).__name__}: {error}",
+                hint="install the module that holds the assets on every worker",
+            ) from error
+        return found
 
 
 def _task_name(unit: Unit) -> str:
@@ -188,7 +231,7 @@ def _task_name(unit: Unit) -> str:
     return unit.steps[0].asset.key if maker is None else f"{maker.name}: {', '.join(s.asset.name for s in unit.steps)}"
 
 
-def _task(unit: Unit, home: Home, info: RunInfo) -> MaterializingTask[..., Any]:
+def _task(unit: Unit, home: Home) -> MaterializingTask[..., Any]:
     assets = [step.asset for step in unit.steps]
     first = assets[0]
     retry = patience(unit)
@@ -198,19 +241,20 @@ def _task(unit: Unit, home: Home, info: RunInfo) -> MaterializingTask[..., Any]:
     uris = (f"source://{one.name}" if one.external else home.table(one).uri for one in inputs)
     sources = {_asset_key(uri) for uri in uris} - set(keys.values())
 
-    def do(work: _Work, after: list[Any]) -> State[Any]:
+    def do(work: _Work | _Packed, after: list[Any]) -> State[Any]:
         _log_to_prefect()
+        unit, upstream, home, info = work.unpacked()
         context = TaskRunContext.get()
         task_run = context.task_run if context else None
         results = run_unit(
-            work.unit,
+            unit,
             home,
             info,
-            work.upstream,
+            upstream,
             attempt=task_run.run_count if task_run else 1,
             task_run=str(task_run.id) if task_run else None,
         )
-        for step, result in zip(work.unit.steps, results, strict=True):
+        for step, result in zip(unit.steps, results, strict=True):
             tell_published(step.asset, result, info)
             if result.published:
                 add_asset_metadata(keys[result.asset], _metadata(result))

@@ -1,4 +1,4 @@
-"""What is written down: facts for what became of steps, claims while runs are at work; and who may read and write them."""
+"""What is written down: facts for what became of steps, and claims while runs are at work; who may read and write."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Fact(_Frozen):
         version: the table version that this publication made
         code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
         contents: for each partition, in their order, the [DIGEST][] characters that stand for its rows
-        unchanged: those whose rows are what they were before
+        unchanged: those whose rows are what they were before, at the table version ``compared``
         renamed: old and new key of partitions that were renamed
         formerly: the asset's key until it was renamed
         rows: how many rows; bytes: of files, as stored
@@ -136,6 +136,7 @@ class Fact(_Frozen):
     checks_version: str = ""
     contents: str = ""
     unchanged: Pairs = ()
+    compared: int | None = None
     renamed: Pairs = ()
     formerly: str = ""
     rows: int = 0

@@ -24,7 +24,10 @@ class AssetState:
         changes: for each partition that was ever published the fact since which its rows are what they are, as disjoint
             sets, oldest version first
         gone: for each partition that was forgotten or wiped since it was published the fact that says so
+        rejected: for each partition that was held back and not published since, whatever else was tried in vain, the
+            fact that says so
         formerly: keys that the asset had before it was renamed
+        renames: the facts that say that partitions were renamed
     """
 
     partitions: Partitions
@@ -32,7 +35,9 @@ class AssetState:
     attempts: tuple[tuple[PartitionSet, Fact], ...]
     changes: tuple[tuple[PartitionSet, Fact], ...] = ()
     gone: tuple[tuple[PartitionSet, Fact], ...] = ()
+    rejected: tuple[tuple[PartitionSet, Fact], ...] = ()
     formerly: frozenset[str] = frozenset()
+    renames: tuple[Fact, ...] = ()
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact]) -> AssetState:
@@ -46,19 +51,27 @@ class AssetState:
         tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
         rows = [f for f in told if f.status is not Status.FORGOTTEN]
         pieces = _paint(partitions, told)
+        judged = [f for f in tried if f.status not in (Status.FAILED, Status.SKIPPED)]
         return cls(
             partitions,
             tuple(piece for piece in pieces if piece[1].status in _THERE),
             _paint(partitions, tried),
-            _paint(partitions, rows, without=True),
+            _changes(partitions, rows),
             tuple(piece for piece in pieces if piece[1].status in _GONE),
+            tuple(piece for piece in _paint(partitions, judged) if piece[1].status is Status.REJECTED),
             frozenset(f.formerly for f in listed if f.formerly),
+            tuple(f for f in listed if f.renamed),
         )
 
-    @property
+    @cached_property
     def present(self) -> PartitionSet:
         """The partitions that are published."""
         return _union(self.partitions, self.current)
+
+    @property
+    def held(self) -> PartitionSet:
+        """The partitions that were held back, and not published since."""
+        return _union(self.partitions, self.rejected)
 
     @property
     def version(self) -> int | None:
@@ -87,19 +100,34 @@ class AssetState:
 
     def contents(self, wanted: PartitionSet) -> dict[str, str]:
         """What stands for the rows of some partitions, by key; without those of which it isn't known."""
+        pieces = self._contents
         found: dict[str, str] = {}
-        for part, fact in self.within(wanted):
-            at = 0
-            for first, last in fact.partitions:
-                span = self.partitions.from_pairs([(first, last)])
-                for key in span:
-                    digest = fact.contents[at : at + DIGEST]
-                    at += DIGEST
-                    if len(digest) == DIGEST and key in part:
-                        found[key] = digest
-                if not span:  # a key that the definition has no longer
-                    at += DIGEST
+        for low, high in wanted.spans:
+            for place in range(max(bisect_right(pieces, low, key=lambda p: p[0]) - 1, 0), len(pieces)):
+                first, end, text, at = pieces[place]
+                if first >= high:
+                    break
+                for ordinal in range(max(low, first), min(high, end)):
+                    digest = text[at + DIGEST * (ordinal - first) :][:DIGEST]
+                    if len(digest) == DIGEST:
+                        found[self.partitions.key(ordinal)] = digest
         return found
+
+    @cached_property
+    def _contents(self) -> list[tuple[int, int, str, int]]:
+        """In the order of their ordinals, spans with the text that stands for their rows, and where theirs begins."""
+        pieces = []
+        for part, fact in self.current:
+            at = 0
+            for pair in fact.partitions:
+                these = self.partitions.from_pairs([pair])
+                if not these and pair[0] != pair[1]:
+                    break  # how many there were isn't known any more
+                for low, high in these.spans:
+                    inside = (part & PartitionSet(self.partitions, ((low, high),))).spans
+                    pieces += [(first, end, fact.contents, at + DIGEST * (first - low)) for first, end in inside]
+                at += DIGEST * (len(these) or 1)
+        return sorted(pieces, key=lambda piece: piece[:2])
 
     @cached_property
     def rows_per_partition(self) -> float | None:
@@ -156,7 +184,7 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
     state = AssetState.fold(partitions, facts)
-    needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
+    needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone, *state.rejected)}
     listed = under_new_keys(facts)
     for version in set(versions):
         then = AssetState.fold(partitions, [f for f in listed if f.version is not None and f.version <= version])
@@ -198,16 +226,32 @@ def _version(fact: Fact) -> int:
     return -1 if fact.version is None else fact.version
 
 
-def _paint(
-    partitions: Partitions, newest_first: Sequence[Fact], *, without: bool = False
-) -> tuple[tuple[PartitionSet, Fact], ...]:
-    """Each partition with the newest fact about it; ``without`` those that only say that it stayed as it was."""
+def _paint(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+    """Each partition with the newest fact about it."""
     covered = partitions.empty()
     pieces = []
     for fact in newest_first:
         part = partitions.from_pairs(fact.partitions) - covered
-        if without and fact.unchanged:
-            part = part - partitions.from_pairs(fact.unchanged)
+        if part:
+            pieces.append((part, fact))
+            covered = covered | part
+    return tuple(reversed(pieces))
+
+
+def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+    """Each partition with the newest fact that didn't leave its rows as they were."""
+    covered = partitions.empty()
+    pieces = []
+    for place, fact in enumerate(newest_first):
+        part = partitions.from_pairs(fact.partitions) - covered
+        if fact.unchanged and part:
+            same = part & partitions.from_pairs(fact.unchanged)
+            # What it was compared with is not what it replaced, where another run published in between.
+            for other in newest_first[place + 1 :]:
+                if fact.compared is None or _version(other) <= fact.compared or not same:
+                    break
+                same = same - partitions.from_pairs(other.partitions)
+            part = part - same
         if part:
             pieces.append((part, fact))
             covered = covered | part

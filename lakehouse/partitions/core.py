@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -72,6 +72,21 @@ def _normalize(spans: Iterable[Span]) -> tuple[Span, ...]:
         else:
             joined.append((low, high))
     return tuple(joined)
+
+
+def _begin(span: Span) -> int:
+    return span[0]
+
+
+def _end(span: Span) -> int:
+    return span[1]
+
+
+def _near(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
+    """Those of sorted spans that lie where others do, from the first of these to the last."""
+    if not others:
+        return ()
+    return spans[bisect_right(spans, others[0][0], key=_end) : bisect_left(spans, others[-1][1], key=_begin)]
 
 
 @final
@@ -301,39 +316,56 @@ class PartitionSet:
         if self.partitions.domain != other.partitions.domain:
             raise PartitionError(f"{self.partitions} and {other.partitions} can't be combined")
 
+    def _of(self, spans: tuple[Span, ...]) -> PartitionSet:
+        """A set of the same definition, of spans that are sorted and joined already."""
+        made = object.__new__(PartitionSet)
+        object.__setattr__(made, "partitions", self.partitions)
+        object.__setattr__(made, "spans", spans)
+        return made
+
     def __or__(self, other: PartitionSet) -> PartitionSet:
         self._same(other)
-        return PartitionSet(self.partitions, self.spans + other.spans)
+        if not (self.spans and other.spans):
+            return self if self.spans else self._of(other.spans)
+        # Only where the one lies there is anything to sort: sets grow by small pieces at a time.
+        many, few = (self.spans, other.spans) if len(self.spans) >= len(other.spans) else (other.spans, self.spans)
+        first = bisect_left(many, few[0][0], key=_end)
+        last = bisect_right(many, few[-1][1], key=_begin)
+        return self._of((*many[:first], *_normalize((*many[first:last], *few)), *many[last:]))
 
     def __and__(self, other: PartitionSet) -> PartitionSet:
         self._same(other)
+        ours, theirs = _near(self.spans, other.spans), _near(other.spans, self.spans)
         common: list[Span] = []
         i = j = 0
-        while i < len(self.spans) and j < len(other.spans):
-            low = max(self.spans[i][0], other.spans[j][0])
-            high = min(self.spans[i][1], other.spans[j][1])
+        while i < len(ours) and j < len(theirs):
+            low = max(ours[i][0], theirs[j][0])
+            high = min(ours[i][1], theirs[j][1])
             if low < high:
                 common.append((low, high))
-            if self.spans[i][1] < other.spans[j][1]:
+            if ours[i][1] < theirs[j][1]:
                 i += 1
             else:
                 j += 1
-        return PartitionSet(self.partitions, tuple(common))
+        return self._of(tuple(common))
 
     def __sub__(self, other: PartitionSet) -> PartitionSet:
         self._same(other)
+        theirs = _near(other.spans, self.spans)
+        if not theirs:
+            return self
         left: list[Span] = []
         j = 0
         for low, high in self.spans:
-            while j < len(other.spans) and other.spans[j][1] <= low:
+            while j < len(theirs) and theirs[j][1] <= low:
                 j += 1
             at, k = low, j
-            while k < len(other.spans) and other.spans[k][0] < high:
-                left.append((at, other.spans[k][0]))
-                at = max(at, other.spans[k][1])
+            while k < len(theirs) and theirs[k][0] < high:
+                left.append((at, theirs[k][0]))
+                at = max(at, theirs[k][1])
                 k += 1
             left.append((at, high))
-        return PartitionSet(self.partitions, tuple(left))
+        return self._of(tuple(span for span in left if span[0] < span[1]))
 
     def __le__(self, other: PartitionSet) -> bool:
         return not self - other

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from pandera.typing.polars import LazyFrame
 
-from lakehouse import Lakehouse, bronze, gold
+from lakehouse import Lakehouse, bronze, gold, source
 from lakehouse.checks import not_null
 from lakehouse.cli import main
 from lakehouse.dbt import DbtProject
@@ -236,3 +236,19 @@ def test_doubled_is_told_once(lake: Lakehouse, tmp_path: Path) -> None:
     manifest, _ = read(write_docs(lake, tmp_path))
     assert doubled in lake.graph
     assert [uid for uid in manifest["sources"] if uid.endswith(".doubled")] == ["source.shop.gold.doubled"]
+
+
+def test_what_others_write_is_drawn_as_well(tmp_path: Path) -> None:
+    @source
+    def outside() -> str:
+        "What the shop drops."
+        return "1"
+
+    @bronze
+    def raw(outside: Any) -> pl.LazyFrame:
+        return pl.LazyFrame({"n": [1]})
+
+    lake = Lakehouse([outside, raw], storage=tmp_path / "data", lineage=f"sqlite:///{tmp_path}/lineage.db")
+    page = write_docs(lake, tmp_path / "docs").read_text(encoding="utf-8")
+    assert "What the shop drops." in page
+    assert ".source.outside" in page

@@ -67,7 +67,7 @@ def worlds(draw: st.DrawFn) -> World:
         assets.append(asset(f"{layer}.a{number}", *(a.name for a in inputs), partitions=partitions))
     present = {a.key: draw(some_of(a.partitions.all(NOW))) for a in assets}
     versions = {a.key: draw(st.integers(0, 50)) for a in assets}
-    return World(assets, present, versions)
+    return World(assets, present, versions, NOW)
 
 
 Case = tuple[World, Plan, dict[str, Any]]
@@ -249,6 +249,6 @@ def test_the_same_request_makes_the_same_plan(case: Case) -> None:
 def test_after_all_is_built_nothing_is_left_to_do(case: Case) -> None:
     world, plan, options = case
     present = {one.key: world.state(one).present | union(plan, one) for one in world.graph}
-    after = World(list(world.graph), present)
+    after = World(list(world.graph), present, now=NOW)
     again = after.plan(*(one.key for one in plan.targets), now=NOW, **options | {"refresh": True})
     assert not again

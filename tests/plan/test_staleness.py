@@ -93,7 +93,7 @@ def test_an_input_that_was_made_again_with_the_same_rows_makes_nothing_stale() -
         world,
         raw.key,
         published(raw, raw.partitions.select(JANUARY), 3),
-        published(raw, again, 60, unchanged=same),
+        published(raw, again, 60, unchanged=same, compared=3),
     )
     assert why(world, "silver.clean") == {"bronze.raw changed": "2013-01-07, 2013-01-09"}
 
@@ -256,6 +256,7 @@ def test_over_any_history_it_is_what_a_fold_of_single_partitions_says(history: l
     changed: dict[int, int] = {}  # of a raw partition: the version since which it is what it is
     read: dict[int, tuple[int, str]] = {}  # of a clean one: the version of raw, and the code
     low = TEN.parse("2013-01-01")
+    whole = TEN.all(NOW).to_pairs()
     for number, (key, these, content, code) in enumerate(history):
         if key == "silver.clean" and version["bronze.raw"] < 0:
             continue
@@ -271,7 +272,10 @@ def test_over_any_history_it_is_what_a_fold_of_single_partitions_says(history: l
                 version=version[key],
                 code_version=made.code_version if code == "x" else "older",
                 unchanged=_set(TEN, low, same).to_pairs(),
-                inputs=(InputPin(asset="bronze.raw", version=version["bronze.raw"]),) if made is clean else (),
+                compared=version[key] - 1,
+                inputs=(InputPin(asset="bronze.raw", version=version["bronze.raw"], partitions=whole),)
+                if made is clean
+                else (),
                 contents="".join(content[n] * DIGEST for n in sorted(these)),
             )
         )

@@ -13,6 +13,9 @@ from lakehouse.testing.lineage import sample_fact
 NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
 DAILY = Daily("2013-01-01", column="date")
 
+_NEWEST: dict[str, Asset] = {}
+"""The asset that was made last of each name: what a parameter of that name means."""
+
 _MAKE = {Layer.BRONZE: bronze, Layer.SILVER: silver, Layer.GOLD: gold}
 
 
@@ -21,23 +24,28 @@ def asset(key: str, *inputs: str, partitions: Partitions | None = None) -> Asset
     layer, _, name = key.partition(".")
     namespace: dict[str, Any] = {"__name__": "somewhere"}
     exec(f"def {name}({', '.join(inputs)}): ...", namespace)
-    return _MAKE[Layer(layer)](partitions=partitions)(namespace[name])
+    made = _MAKE[Layer(layer)](partitions=partitions)(namespace[name])
+    _NEWEST[name] = made
+    return made
 
 
-def published(made: Asset, partitions: PartitionSet, number: int = 1, **values: Any) -> Fact:
+def published(made: Asset, partitions: PartitionSet, number: int = 1, now: datetime = NOW, **values: Any) -> Fact:
     """A publication by an asset's present code, of what its inputs have at version 50."""
     mine: dict[str, Any] = {
         "code_version": made.code_version,
         "schema_version": made.schema_version,
         "checks_version": made.checks_version,
-        "inputs": tuple(InputPin(asset=f"{layer}.{p.name}", version=50) for p in made.inputs for layer in Layer),
+        "inputs": tuple(
+            InputPin(asset=one.key, version=50, partitions=one.partitions.all(now).to_pairs())
+            for one in (_NEWEST[p.name] for p in made.inputs)
+        ),
     }
     return sample_fact(number, asset=made.key, partitions=partitions.to_pairs(), **mine | values)
 
 
-def facts_of(made: Asset, present: PartitionSet, version: int | None = 3) -> AssetState:
+def facts_of(made: Asset, present: PartitionSet, version: int | None = 3, now: datetime = NOW) -> AssetState:
     """The state of an asset whose partitions were published in one version, by its present code."""
-    fact = published(made, present, version=version)
+    fact = published(made, present, now=now, version=version)
     return AssetState.fold(made.partitions, [fact] if present else [])
 
 
@@ -48,6 +56,7 @@ class World:
         assets: the assets
         present: what is published of them, by key: a selection of partitions, or a set
         versions: the table version of each; 3 by default
+        now: when they were published: what there was of each input then was read
     """
 
     def __init__(
@@ -55,13 +64,14 @@ class World:
         assets: Sequence[Asset],
         present: Mapping[str, Any] | None = None,
         versions: Mapping[str, int] | None = None,
+        now: datetime = NOW,
     ) -> None:
         self.graph = AssetGraph(assets)
         self.states: dict[str, AssetState] = {}
         for one in self.graph:
             given = (present or {}).get(one.key, [])
             there = given if isinstance(given, PartitionSet) else one.partitions.select(given)
-            self.states[one.key] = facts_of(one, there, (versions or {}).get(one.key, 3))
+            self.states[one.key] = facts_of(one, there, (versions or {}).get(one.key, 3), now)
 
     def state(self, one: Asset) -> AssetState:
         return self.states[one.key]

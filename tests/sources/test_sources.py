@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,14 @@ import polars as pl
 import pytest
 
 from lakehouse import Asset, Daily, Lakehouse, Monthly, PartitionRange, Static, Unpartitioned, bronze, silver, source
+from lakehouse.engines.inline import InlineEngine
 from lakehouse.errors import DefinitionError, PartitionError, PlanError, StepError, StorageError
 from lakehouse.io import Files
 from lakehouse.lineage import Status
 from lakehouse.observe import Observed
+from lakehouse.plan import Plan
+from lakehouse.run import Watcher
+from lakehouse.step import Home, RunInfo, StepResult
 from lakehouse.testing import run_asset
 
 daily = Daily("2013-01-01", end="2013-02-01", column="date")
@@ -88,12 +93,12 @@ def test_every_observation_is_a_fact_and_every_publication_names_the_one_it_read
     world.arrives(2, n=5)
     world.refresh()
     facts = world.lake.lineage.facts("source.landing")
-    assert [(f.status, f.version, f.partitions) for f in facts] == [
-        (Status.OBSERVED, 0, (("2013-01-01", "2013-01-02"),)),
-        (Status.OBSERVED, 1, (("2013-01-02", "2013-01-02"),)),
+    assert [(f.status, f.partitions) for f in facts] == [
+        (Status.OBSERVED, (("2013-01-01", "2013-01-02"),)),
+        (Status.OBSERVED, (("2013-01-02", "2013-01-02"),)),
     ]
     (pin,) = world.lake.lineage.facts("bronze.raw")[-1].inputs
-    assert (pin.asset, pin.version) == ("source.landing", 1)
+    assert (pin.asset, pin.version) == ("source.landing", facts[1].version)
     (link,) = world.lake.trace("bronze.raw", "2013-01-02").sources
     assert [one.asset for one in link.links] == ["source.landing"]
 
@@ -221,7 +226,7 @@ def test_what_it_can_not_tell_is_one_clear_error(value: Any, options: dict[str, 
         ("in/{partition:%Y-%m}/x", Monthly("2013-01"), ["2013-02"]),
         ("in/{partition}/part-*.parquet", Static(["EWR", "JFK"]), ["JFK"]),
         ("in/*.csv", Unpartitioned(), [""]),
-        ("nowhere/{partition}.csv", Daily("2013-01-01"), []),
+        ("in/{partition}.avro", Daily("2013-01-01"), []),
     ],
 )
 def test_a_pattern_says_which_partition_a_file_belongs_to(pattern: str, partitions: Any, keys: list[str]) -> None:
@@ -242,6 +247,69 @@ def test_a_pattern_without_a_place_for_the_partition_is_refused() -> None:
         Files("in/*.csv").find(daily)
     with pytest.raises(DefinitionError, match=r"leave \{partition\} out"):
         Files("in/{partition}.csv").find(Unpartitioned())
+
+
+def test_a_folder_that_is_not_there_is_told(world: World) -> None:
+    with pytest.raises(StorageError, match=r"there is no folder .*/nowhere, where"):
+        Files("nowhere/{partition}.csv").find(daily)
+    with pytest.raises(DefinitionError, match="can't be read as a time"):
+        Files("in/{partition:%Q}.csv").find(daily)
+
+
+def test_what_is_gone_is_told_and_what_was_made_from_it_stays(world: World) -> None:
+    world.arrives(1, 2)
+    world.refresh()
+    (world.landing_folder / "20130101.csv").unlink()
+    assert world.refresh() == {}
+    landing, raw, _ = world.lake.status()
+    assert (str(landing.present), str(raw.present), raw.stale) == ("2013-01-02", "2013-01-01...2013-01-02", ())
+    with pytest.raises(PartitionError, match="nothing is there to make"):
+        world.lake.materialize("bronze.raw", "2013-01-01", engine="inline")
+    world.arrives(1)
+    assert world.refresh() == {"bronze.raw": "2013-01-01"}
+
+
+def test_upstream_stale_leaves_sources_alone(world: World) -> None:
+    world.arrives(1)
+    world.refresh()
+    run = world.lake.refresh("silver.clean", WEEK, upstream="stale", engine="inline")
+    assert not run.plan
+    world.arrives(1, n=80)
+    run = world.lake.refresh("silver.clean", WEEK, upstream="stale", engine="inline")
+    assert [one.asset.key for one in run.summaries()] == ["bronze.raw", "silver.clean"]
+    assert run.ok
+
+
+def test_a_source_that_is_out_of_reach_stops_nothing_else(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.arrives(1)
+    world.refresh()
+    world.landing_folder.rename(world.landing_folder.with_name("elsewhere"))
+    assert world.refresh() == {}
+    assert "there is no folder" in caplog.text
+    assert world.lake.status()
+
+
+def test_what_changed_between_plan_and_step_is_written_down_as_it_was_read(world: World) -> None:
+    world.arrives(1, n=10)
+    engine = _Late(lambda: world.arrives(1, n=30))
+    world.lake.refresh("bronze.raw", WEEK, engine=engine)
+    assert world.lake.load("bronze.raw").collect()["n"].to_list() == [30]
+    (pin,) = world.lake.lineage.facts("bronze.raw")[-1].inputs
+    assert pin.version == world.lake.lineage.facts("source.landing")[-1].version
+    assert not world.lake.plan("bronze.raw", WEEK, refresh=True)
+
+
+class _Late:
+    """Something happens between the plan and its first step."""
+
+    name = "late"
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self.happens = happens
+
+    def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
+        self.happens()
+        return InlineEngine().execute(plan, home, run, watcher)
 
 
 def test_what_looks_at_a_source_takes_nothing() -> None:

@@ -1,0 +1,35 @@
+"""The deployed backfill: what is downstream, and where its steps run."""
+
+from __future__ import annotations
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+
+from lakehouse import flows
+from lakehouse.lake import open_lakehouse
+from tests.deploy.conftest import Shop, client, plain, shop  # noqa: F401
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+
+def built() -> set[str]:
+    return {one.asset.key for one in open_lakehouse().status() if one.present and not one.asset.external}
+
+
+def test_it_builds_what_is_downstream_if_asked_to(shop: Shop, client: SyncPrefectClient) -> None:  # noqa: F811
+    state = flows.backfill("bronze.orders", "2013-01-01", "2013-01-03", chunk=2, downstream=True, return_state=True)
+    assert state.state_details.flow_run_id is not None
+    run = client.read_flow_run(state.state_details.flow_run_id)
+    assert run.name == "backfill bronze.orders 2013-01-01...2013-01-03"
+    assert built() == {
+        "bronze.orders",
+        "silver.clean",
+        "gold.total",
+        "gold.report",
+    }
+    assert open_lakehouse().lineage.claims()[1] == []
+
+
+def test_without_it_builds_what_was_named_alone(shop: Shop, client: SyncPrefectClient) -> None:  # noqa: F811
+    flows.backfill("bronze.orders", "2013-01-01", "2013-01-03", chunk=2)
+    assert built() == {"bronze.orders"}
