@@ -2,8 +2,9 @@
 
     python benchmarks/backfill.py
 
-The reference does the same work on the same rows, chunk by chunk and layer by layer, with polars and Parquet files alone:
-no versions, checks, records or orchestrator. Everything is measured side by side in one run; the ratios are what to quote.
+The reference does the same work on the same rows, chunk by chunk and layer by layer, with polars and Parquet files
+alone: no versions, checks, records or orchestrator. Everything is measured side by side in one run; the ratios are what
+to quote. Prefect is the one that is configured (PREFECT_API_URL), or a temporary server with its SQLite database.
 """
 
 from __future__ import annotations

@@ -166,8 +166,8 @@ class Freshness:
         """
         if self.cron is not None:
             return made < last_tick(self.cron, now, self.timezone)
-        # A schedule's runs don't begin to the second.
-        return self.every is not None and now - made >= 0.9 * self.every
+        # A schedule's runs begin when a worker is free, so two of them may lie nearer together than its ticks.
+        return self.every is not None and now - made >= 0.5 * self.every
 
     @property
     def scheduled(self) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.util
 import linecache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lakehouse import Lakehouse, Run
+from lakehouse.engines.inline import InlineEngine
+from lakehouse.plan import Plan
+from lakehouse.run import Watcher
+from lakehouse.step import Home, RunInfo, StepResult
 
 WEEK = "2013-01-01...2013-01-07"
 DAY = "2013-01-03"
@@ -152,3 +156,119 @@ def test_status_tells_what_is_stale_and_why(tmp_path: Path) -> None:
     lake = project(tmp_path, SOURCE.replace("OFFSET = 1", "OFFSET = 2"))
     told = {one.asset.key: [(str(r), str(r.partitions)) for r in one.stale] for one in lake.status()}
     assert told == {"bronze.raw": [], "silver.clean": [("code changed", WEEK)], "gold.total": []}
+
+
+# ── what only shows when runs meet, or definitions change ─────────────────────────────────
+
+
+class Meanwhile:
+    """An engine before whose first step something else happens."""
+
+    name = "meanwhile"
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self.happens = happens
+
+    def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
+        self.happens()
+        return InlineEngine().execute(plan, home, run, watcher)
+
+
+def test_the_same_rows_as_planned_are_other_rows_if_another_run_came_between(
+    lake: Lakehouse, spoil: Callable[..., None]
+) -> None:
+    refresh(lake)
+
+    def another_run() -> None:
+        spoil(add=5)
+        lake.materialize(["bronze.events", "silver.clean"], DAY, engine="inline")
+        spoil()
+
+    run = lake.materialize("bronze.events", DAY, engine=Meanwhile(another_run))
+    assert run.results[0].unchanged, "by what the plan knew"
+    assert built(refresh(lake))["silver.clean"] == DAY
+    assert not refresh(lake).plan
+
+
+def test_what_was_held_back_is_tried_again_even_after_a_failure(lake: Lakehouse, spoil: Callable[..., None]) -> None:
+    refresh(lake)
+    spoil(negative=[DAY])
+    lake.materialize("bronze.events+", DAY, engine="inline", raise_on_failure=False)
+    spoil(raises=[DAY])
+    lake.materialize("bronze.events+", DAY, engine="inline", raise_on_failure=False)
+    spoil()
+    lake.materialize("bronze.events", DAY, engine="inline")
+    reasons = [str(r) for s in lake.plan("silver.clean", WEEK, refresh=True).steps for r in s.reasons]
+    assert reasons in (["bronze.events changed"], ["held back last time"])
+
+
+PAIR = """
+import polars as pl
+from typing import Annotated
+from lakehouse import Daily, From, PartitionRange, Static, Window, bronze, silver
+
+daily = Daily("2013-01-01", end="2014-01-01", column="date")
+keys = Static(["a", "b"], column="k")
+
+
+@bronze
+def sales() -> pl.LazyFrame:
+    return pl.LazyFrame({"n": [10]})
+
+
+@bronze
+def refunds() -> pl.LazyFrame:
+    return pl.LazyFrame({"n": [3]})
+
+
+@silver
+def net(
+    plus: Annotated[pl.LazyFrame, From("bronze.refunds")], minus: Annotated[pl.LazyFrame, From("bronze.sales")]
+) -> pl.LazyFrame:
+    return pl.concat([plus, minus.select(m="n")], how="horizontal").select(pl.col("n") - pl.col("m"))
+
+
+@bronze(partitions=daily)
+def raw(partitions: PartitionRange) -> pl.LazyFrame:
+    return pl.LazyFrame({"date": partitions.keys(), "n": 1})
+
+
+@silver(partitions=daily)
+def difference(
+    today: Annotated[pl.LazyFrame, From("bronze.raw")],
+    before: Annotated[pl.LazyFrame, From("bronze.raw", Window(before=1))],
+) -> pl.LazyFrame:
+    return today
+
+
+@bronze(partitions=keys)
+def parts(partitions: PartitionRange) -> pl.LazyFrame:
+    return pl.LazyFrame({"k": partitions.keys()})
+
+
+@silver
+def whole(parts: pl.LazyFrame) -> pl.LazyFrame:
+    return parts
+"""
+
+
+def test_inputs_that_change_places_are_another_code(tmp_path: Path) -> None:
+    project(tmp_path, PAIR).refresh("silver.net", engine="inline")
+    swapped = PAIR.replace('"bronze.refunds"', '"x"').replace('"bronze.sales"', '"bronze.refunds"')
+    lake = project(tmp_path, swapped.replace('"x"', '"bronze.sales"'))
+    assert [str(r) for r in lake.plan("silver.net", refresh=True).steps[0].reasons] == ["code changed"]
+    lake.refresh("silver.net", engine="inline")
+    assert lake.load("silver.net").collect().item() == 7
+
+
+def test_an_asset_that_is_two_inputs_is_built_once(tmp_path: Path) -> None:
+    lake = project(tmp_path, PAIR)
+    for day in ("2013-01-01", "2013-01-02", "2013-01-03"):
+        lake.refresh("+silver.difference", day, engine="inline")
+        assert not lake.plan("+silver.difference", day, refresh=True)
+
+
+def test_a_key_that_is_taken_out_of_a_definition_leaves_what_was_made_of_all(tmp_path: Path) -> None:
+    project(tmp_path, PAIR).refresh("+silver.whole", engine="inline")
+    lake = project(tmp_path, PAIR.replace('Static(["a", "b"]', 'Static(["a"]'))
+    assert [s.id for s in lake.plan("+silver.whole", refresh=True).steps] == ["silver.whole"]
