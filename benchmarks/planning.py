@@ -42,6 +42,7 @@ def history(asset: Asset, step: int) -> list[Fact]:
     found = []
     for number, at in enumerate(range(low, high, step)):
         part = PartitionSet(asset.partitions, ((at, min(high, at + step)),))
+        read = InputPin(asset="bronze.raw", version=number, partitions=part.to_pairs())
         found.append(
             Fact(
                 id=f"{number:032x}",
@@ -53,7 +54,7 @@ def history(asset: Asset, step: int) -> list[Fact]:
                 finished=START,
                 version=number,
                 code_version=asset.code_version,
-                inputs=(InputPin(asset="bronze.raw", version=number, partitions=part.to_pairs()),) if asset.inputs else (),
+                inputs=(read,) if asset.inputs else (),
             )
         )
     return found

@@ -7,7 +7,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from lakehouse import flows
 from lakehouse.lake import open_lakehouse
-from tests.deploy.conftest import Shop, client, plain, shop  # noqa: F401
+from tests.cli.conftest import plain  # noqa: F401
+from tests.deploy.conftest import Shop, client, shop  # noqa: F401
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
