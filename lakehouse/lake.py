@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -671,7 +672,8 @@ def assets_in(module: ModuleType | str) -> list[Asset]:
     found = assets_among(vars(module).values())
     if not found:
         raise SettingsError(
-            f"the module {module.__name__} holds no asset", hint="declare one with @bronze, @silver or @gold"
+            f"the module {module.__name__} holds no asset ({getattr(module, '__file__', None) or 'it has no file'})",
+            hint="declare one with @bronze, @silver or @gold",
         )
     return found
 
@@ -683,7 +685,8 @@ def _import(name: str) -> ModuleType:
             sys.path.append(str(folder))
     try:
         return importlib.import_module(name)
-    except LakehouseError:
+    except LakehouseError as error:
+        error.message += _place(error)
         raise
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
@@ -694,6 +697,13 @@ def _import(name: str) -> ModuleType:
         raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
     except Exception as error:
         raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The line of a person's own module in which the library raised, in brackets; nothing where it isn't known."""
+    ours = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
+    theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
 
 
 def _cause(error: BaseException) -> str:

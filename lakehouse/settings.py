@@ -62,6 +62,13 @@ class Settings(BaseSettings):
     runner: str = THREADS
     work_pool: str | None = None
 
+    @field_validator("runner")
+    @classmethod
+    def _known_runner(cls, value: str) -> str:
+        if value != THREADS and not value.startswith("dask://"):
+            raise ValueError("is neither threads nor dask://host:port")
+        return value
+
     @field_validator("storage", "lineage")
     @classmethod
     def _not_blank(cls, value: str) -> str:

@@ -266,7 +266,7 @@ def partitions(
     add: Annotated[
         list[str] | None, Parameter(negative=(), help="Register this key of its dynamic partitions.")
     ] = None,
-    remove: Annotated[list[str] | None, Parameter(negative=(), help="Take this key out of the register.")] = None,
+    remove: Annotated[list[str] | None, Parameter(negative=(), help="Take keys out of the register.")] = None,
     json: Json = False,
 ) -> ExitCode:
     """List the partitions that an asset can have by now, or register keys of dynamic ones.
@@ -276,16 +276,16 @@ def partitions(
     Examples:
 
       lakehouse partitions silver.flights
-      lakehouse partitions bronze.orders --add acme --add globex
+      lakehouse partitions bronze.orders --add acme,globex
     """
     from lakehouse.display.words import count
 
     lake = _lake()
     found = lake.graph[asset]
     if add:
-        lake.add_partitions(found, add)
+        lake.add_partitions(found, _each(add))
     if remove:
-        lake.remove_partitions(found, remove)
+        lake.remove_partitions(found, _each(remove))
     there = found.partitions.all(lake.present())
     page = Page(sys.stdout)
     if json:
@@ -427,6 +427,11 @@ def docs(
 
 
 # ── what the commands have in common ──────────────────────────────────────────────────────
+
+
+def _each(words: list[str]) -> list[str]:
+    """Keys as they are written everywhere: commas stand between them."""
+    return [key.strip() for word in words for key in word.split(",")]
 
 
 def _lake() -> Lakehouse:

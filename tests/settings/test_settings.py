@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lakehouse.errors import SettingsError
+from lakehouse.errors import DefinitionError, SettingsError
+from lakehouse.lake import assets_in
 from lakehouse.settings import Settings, load_settings
 
 Write = Callable[[str], Path]
@@ -208,3 +209,10 @@ def test_a_variable_that_is_nearly_a_settings_is_refused(monkeypatch: pytest.Mon
     monkeypatch.delenv("LAKEHOUSE_STORGE")
     monkeypatch.setenv("LAKEHOUSE_SOMETHING_OF_MY_OWN", "1")
     load_settings(tmp_path)
+
+
+def test_a_definition_that_can_not_be_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mistaken.py").write_text("from lakehouse import Monthly\n\nmonths = Monthly('2013-01-01')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DefinitionError, match=r"is no partition key of monthly.*\(.*mistaken\.py, line 3\)"):
+        assets_in("mistaken")
