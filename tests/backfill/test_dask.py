@@ -32,7 +32,7 @@ def scheduler(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     monkeypatch.syspath_prepend(str(toys.folder))
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, host="127.0.0.1"
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", host="127.0.0.1"
     ) as cluster:
         yield f"dask://{cluster.scheduler_address.removeprefix('tcp://')}"
 

@@ -243,13 +243,12 @@ def test_without_a_work_pool_it_says_how_to_make_one(shop: Shop) -> None:
     assert "prefect work-pool create no-such-pool --type process" in err
 
 
-def test_a_cron_that_prefect_does_not_understand_names_the_asset(
-    shop: Shop, pool: str, client: SyncPrefectClient
-) -> None:
+def test_a_cron_that_nobody_understands_is_told_with_its_line(shop: Shop, pool: str, client: SyncPrefectClient) -> None:
     shop.declare(report='freshness=Freshness(cron="61 6 * * *")')
     code, _, err = shop("deploy")
     assert code == 2
-    assert "gold.report: cron='61 6 * * *'" in err
+    assert "the cron expression '61 6 * * *' can't be read: '61' is no minute (" in err
+    assert ".py, line " in err
     assert client.read_deployments() == [], "all or nothing"
 
 
