@@ -133,32 +133,31 @@ def _walk(
     queue = Queue(plan.units)
     ended: SimpleQueue[Unit] = SimpleQueue()
     tasks: dict[str, MaterializingTask[..., Any]] = {}
-    futures: dict[str, PrefectFuture[Any]] = {}
-    busy: set[str] = set()
+    futures: dict[str, PrefectFuture[Any]] = {}  # of what is under way
+    states: dict[str, State[Any]] = {}
 
     def submit(unit: Unit) -> None:
         name = _task_name(unit)
         if name not in tasks:
             tasks[name] = _task(unit, home)
         work = _Work(unit, [results[i] for step in unit.steps for i in step.after if i in results], home, info)
-        edges = [allow_failure(futures[i]) for i in unit.after if i in futures]
+        # States, not futures: of these Dask would do those again that a lost worker had done.
+        edges = [allow_failure(states[i]) for i in unit.after if i in states]
         futures[unit.id] = tasks[name].with_options(task_run_name=unit.id).submit(work, edges)
         futures[unit.id].add_done_callback(lambda _: ended.put(unit))
-        busy.add(unit.id)
         for step in unit.steps:
             watcher.started(step)
 
     def end_one() -> None:
         unit = ended.get()
-        busy.discard(unit.id)  # before anything that may raise: nobody tells of it a second time
+        future = futures.pop(unit.id)  # before anything that may raise: nobody tells of it a second time
         try:
-            future = futures[unit.id]
             try:
                 found = future.result(raise_on_failure=False)
             except Exception as error:  # the worker is gone, and with it the task run's state
                 found = error
-            if not (in_threads or future.state.is_completed()):
-                del futures[unit.id]
+            if in_threads or future.state.is_completed():
+                states[unit.id] = future.state.model_copy(update={"data": True})
             for step, result in zip(unit.steps, _ended(unit, found), strict=True):
                 results[step.id] = result
                 watcher.finished(step, result)
@@ -166,13 +165,13 @@ def _walk(
             queue.ended(unit)
 
     try:
-        while queue or busy:
-            while queue and len(busy) < workers:
+        while queue or futures:
+            while queue and len(futures) < workers:
                 submit(queue.pop())
             end_one()
     except BaseException:
         # What is under way publishes all the same: the run isn't over before it is.
-        while busy:
+        while futures:
             with suppress(Exception):
                 end_one()
         raise

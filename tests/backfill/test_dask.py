@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def test_what_fails_there_is_told_and_what_depends_on_it_is_skipped(toys: Toys, 
     for key in ("silver.clean", "gold.totals"):
         assert str(done[key].skipped) == "2013-01-06...2013-01-10"
         assert str(done[key].published) == "2013-01-01...2013-01-05, 2013-01-11...2013-01-20"
+
+
+def test_a_worker_that_is_lost_has_its_step_done_by_another(toys: Toys, scheduler: str) -> None:
+    toys.die()
+    lake = toys.lake
+    assert lake.backfill("+gold.totals", DAYS, chunk=5, parallel=1, engine="prefect", runner=scheduler).ok
+    assert Counter(computed(toys.calls).values()) == {1: 55, 2: 5}, "the one that was under way"
+    see_one_record_for_each(lake, DAYS)
 
 
 def test_workers_that_lack_the_assets_are_one_clear_error(

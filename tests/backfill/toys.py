@@ -15,6 +15,7 @@ NAME = "toys_of_backfills"
 
 SOURCE = '''
 import os
+import signal
 from pathlib import Path
 
 import polars as pl
@@ -50,6 +51,9 @@ def events(partitions: PartitionRange) -> pl.LazyFrame:
 def clean(events: pl.LazyFrame, partitions: PartitionRange) -> pl.LazyFrame:
     """Those that count."""
     note("silver.clean", partitions.keys())
+    if (HERE / "die").exists():
+        (HERE / "die").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
     return events.filter(pl.col("value") > 0)
 
 
@@ -109,6 +113,10 @@ class Toys:
     def fail(self, *days: str) -> None:
         """Have the source fail for these days from now on, and for no others."""
         (self.folder / "bad").write_text(" ".join(days))
+
+    def die(self) -> None:
+        """Have the next process that makes Silver be lost while it does."""
+        (self.folder / "die").touch()
 
     @property
     def calls(self) -> list[Call]:

@@ -194,7 +194,7 @@ def test_static_partitions_are_named_one_by_one(toys: Toys) -> None:
     assert "JFK" not in toys("plan", "bronze.airports").out.partition("\n")[2].splitlines()[0]
 
 
-@pytest.mark.parametrize("command", ["ls", "plan", "refresh", "materialize", "status", "lineage", "show"])
+@pytest.mark.parametrize("command", ["ls", "plan", "refresh", "backfill", "materialize", "status", "lineage", "show"])
 def test_each_command_explains_itself_by_examples(toys: Toys, command: str) -> None:
     code, out, err = toys(command, "--help")
     assert (code, err) == (0, "")
