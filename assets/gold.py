@@ -24,7 +24,7 @@ from lakehouse import gold
 from lakehouse.assets.bronze import OWNERS, Moment, daily
 from lakehouse.assets.silver import ORIGINS, airlines, airports, flights, weather
 from lakehouse.checks import accepted_values, expression, reconcile, unique
-from lakehouse.dbt import DbtProject
+from lakehouse.integrations.dbt import DbtProject
 
 _HERE: Final = Path(__file__).resolve().parent
 

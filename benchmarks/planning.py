@@ -17,7 +17,7 @@ import polars as pl
 from lakehouse import Asset, AssetGraph, Every, bronze, silver
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.partitions import PartitionSet
-from lakehouse.plan import make_plan
+from lakehouse.planning.plan import make_plan
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 NOW = datetime(2100, 1, 1, tzinfo=UTC)

@@ -9,11 +9,12 @@ from typing import Any, final
 
 import polars as pl
 
-from lakehouse.asset import Asset, Schema
 from lakehouse.checks.library import AnyCheck, Check, FrameCheck
+from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.schema import Schema
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
-from lakehouse.io.keys import from_tokens, token, tokens
+from lakehouse.io.tokens import from_tokens, token, tokens
 from lakehouse.lineage import CheckResult
 from lakehouse.partitions import PartitionSet
 

@@ -12,8 +12,8 @@ from typing import Any, final, overload
 
 import polars as pl
 
+from lakehouse.definitions.code_version import digest, fingerprint
 from lakehouse.errors import DefinitionError
-from lakehouse.fingerprint import digest, fingerprint
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -21,7 +21,7 @@ FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check that is said in expressions. Made by [row_count][], [unique][] and their like.
+    """A check that is said in expressions. Built by [row_count][], [unique][] and their like.
 
     Parameters:
         name: what it is called in results; different for each check of an asset
@@ -58,7 +58,7 @@ class Check:
 @final
 @dataclass(frozen=True, kw_only=True)
 class FrameCheck:
-    """A check that is a function: from an asset's staged rows to those that fail. Made by [custom][].
+    """A check that is a function: from an asset's staged rows to those that fail. Built by [custom][].
 
     Parameters:
         name: what it is called in results

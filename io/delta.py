@@ -29,9 +29,9 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.frames import ArrowStream, evolve, storable
-from lakehouse.io.keys import from_tokens, spans, tokens, within
 from lakehouse.io.storage import Location, cause
 from lakehouse.io.tables import PARTITION, Publication, Staged, layout
+from lakehouse.io.tokens import from_tokens, spans, tokens, within
 from lakehouse.partitions import PartitionSet
 
 _META_ATTEMPT = "lakehouse.attempt"

@@ -48,7 +48,7 @@ class Files:
     pattern: str
     options: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
-    def find(self, partitions: Partitions) -> dict[str, list[File]]:
+    def by_partition(self, partitions: Partitions) -> dict[str, list[File]]:
         """The files of each partition, by its key; what fits no partition is left out.
 
         Raises:

@@ -121,7 +121,7 @@ class Location:
         from obstore.store import LocalStore, S3Store
 
         if self.path:
-            # Made by whoever writes first; listing a folder that isn't there is an error on disk and none on S3.
+            # Built by whoever writes first; listing a folder that isn't there is an error on disk and none on S3.
             return LocalStore(self.path, mkdir=True)
         bucket, _, prefix = self.uri.removeprefix("s3://").partition("/")
         options = self.options

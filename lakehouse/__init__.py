@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.asset import Asset, Context, Freshness, From, Layer, Retry, bronze, gold, silver, source
+from lakehouse.definitions.asset import Asset, Context, Layer
+from lakehouse.definitions.decorators import bronze, gold, silver, source
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.policies import Freshness, Retry
+from lakehouse.definitions.signature import From
 from lakehouse.errors import LakehouseError, MaterializationFailed
-from lakehouse.graph import AssetGraph
 from lakehouse.partitions import (
     All,
     Cron,
@@ -33,16 +36,17 @@ from lakehouse.partitions import (
 )
 
 if TYPE_CHECKING:
-    from lakehouse.lake import Lakehouse, backfill, materialize, refresh, status
-    from lakehouse.run import Run
+    from lakehouse.execution.run import Run
+    from lakehouse.lake import Lakehouse
+    from lakehouse.verbs import backfill, materialize, refresh, status
 
 _LAZY = {
     "Lakehouse": "lakehouse.lake",
-    "Run": "lakehouse.run",
-    "backfill": "lakehouse.lake",
-    "materialize": "lakehouse.lake",
-    "refresh": "lakehouse.lake",
-    "status": "lakehouse.lake",
+    "Run": "lakehouse.execution.run",
+    "backfill": "lakehouse.verbs",
+    "materialize": "lakehouse.verbs",
+    "refresh": "lakehouse.verbs",
+    "status": "lakehouse.verbs",
 }
 """What needs more than definitions do: imported when it is first used."""
 

@@ -36,7 +36,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from lakehouse.run import Run
+    from lakehouse.execution.run import Run
 
 
 class LakehouseError(Exception):

@@ -13,12 +13,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from lakehouse.engines.events import tell_observed
-from lakehouse.engines.prefect import PrefectEngine
+from lakehouse.engines import open_engine
 from lakehouse.errors import shorten
-from lakehouse.lake import Lakehouse, open_engine, open_lakehouse
-from lakehouse.run import Engine, Run
+from lakehouse.execution.engine import Engine
+from lakehouse.execution.run import Run
+from lakehouse.integrations.prefect.engine import PrefectEngine
+from lakehouse.integrations.prefect.events import tell_observed
+from lakehouse.lake import Lakehouse
 from lakehouse.settings import THREADS
+from lakehouse.verbs import open_lakehouse
 
 
 def _name() -> str:

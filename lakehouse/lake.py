@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,24 +11,30 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from lakehouse.asset import Asset, Layer
-from lakehouse.claims import Claims
+from lakehouse.asset_status import AssetStatus, checks_of, last_of
+from lakehouse.definitions.asset import Asset, Layer
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.selection import Targets, select
+from lakehouse.engines import EngineName, open_engine
 from lakehouse.errors import LakehouseError, PartitionError, PlanError, SettingsError, StorageError, shorten
-from lakehouse.graph import AssetGraph, assets_among
-from lakehouse.lineage import AssetState, CheckResult, Fact, Lineage, Status, new_id
+from lakehouse.execution.engine import Engine, Silent, Watcher
+from lakehouse.execution.home import RunInfo, load
+from lakehouse.execution.run import Run, merge_checks
+from lakehouse.lineage import AssetState, Fact, LineageStore, Status, new_id
+from lakehouse.lineage.dynamic_partitions import dynamics, register, registered, retire
+from lakehouse.lineage.leases import Leases
+from lakehouse.lineage.observations import observe
 from lakehouse.lineage.open import open_lineage
-from lakehouse.observe import observe
+from lakehouse.lineage.provenance import Trace, trace
+from lakehouse.lineage.table_log import unrecorded
 from lakehouse.partitions import Dynamic, PartitionSet, Present
-from lakehouse.plan import Plan, Upstream, make_plan, ready_by
-from lakehouse.registry import dynamics, register, registered, retire
-from lakehouse.run import Engine, Run, Silent, Watcher, merge_checks
-from lakehouse.selection import Targets, select
-from lakehouse.settings import THREADS, Settings, load_settings, project_folder
-from lakehouse.staleness import Reason, stale
-from lakehouse.step import RunInfo, load, unrecorded
-from lakehouse.trace import Trace, trace
+from lakehouse.planning.demand import Upstream, ready_by
+from lakehouse.planning.plan import Plan, make_plan
+from lakehouse.planning.staleness import Reason, stale
+from lakehouse.project import assets_in
+from lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,40 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lakehouse")
 
-EngineName = Literal["prefect", "inline"]
 T = TypeVar("T")
-
-
-@final
-@dataclass(frozen=True)
-class AssetStatus:
-    """What is known of one asset.
-
-    Parameters:
-        asset: the asset
-        expected: the partitions that could be there by now; present: those that are
-        held: those whose last attempt was held back by checks
-        failed: those whose last attempt failed
-        stale: why those that are there are out of date
-        rows: rows in the table; None: there is none
-        last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
-            nothing was ever tried
-        checks: what its checks found in the facts that are current, or that hold something back
-        quarantine: URIs of the rows that are held back now
-        uri: where its table lies
-    """
-
-    asset: Asset
-    expected: PartitionSet
-    present: PartitionSet
-    held: PartitionSet
-    failed: PartitionSet
-    stale: tuple[Reason, ...]
-    rows: int | None
-    last: Fact | None
-    checks: tuple[CheckResult, ...]
-    quarantine: tuple[str, ...]
-    uri: str
 
 
 @final
@@ -110,7 +80,7 @@ class Lakehouse:
         assets: Iterable[Asset] | ModuleType | AssetGraph,
         *,
         storage: str | Path | Mapping[str, str | Path] | None = None,
-        lineage: str | Lineage | None = None,
+        lineage: str | LineageStore | None = None,
         settings: Settings | None = None,
     ) -> None:
         if isinstance(assets, AssetGraph):
@@ -124,7 +94,7 @@ class Lakehouse:
     # ── homes ─────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def lineage(self) -> Lineage:
+    def lineage_store(self) -> LineageStore:
         """Where facts are read and written."""
         return open_lineage(self._lineage) if isinstance(self._lineage, str) else self._lineage
 
@@ -146,9 +116,9 @@ class Lakehouse:
 
         # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another
         # folder: a relative path would mean another place there.
-        state = {k: v for k, v in self.__dict__.items() if k != "lineage"}
+        state = {k: v for k, v in self.__dict__.items() if k != "lineage_store"}
         state["_roots"] = {layer: (Location.of(root).uri, below) for layer, (root, below) in self._roots.items()}
-        state["_lineage"] = self.lineage.uri if isinstance(self._lineage, str) else self._lineage
+        state["_lineage"] = self.lineage_store.uri if isinstance(self._lineage, str) else self._lineage
         return state
 
     def __repr__(self) -> str:
@@ -157,7 +127,7 @@ class Lakehouse:
     # ── verbs ─────────────────────────────────────────────────────────────────────────────
 
     def select(self, targets: Targets) -> tuple[Asset, ...]:
-        """The assets that a selection names, producers first; see [lakehouse.selection][]."""
+        """The assets that a selection names, producers first; see [lakehouse.definitions.selection][]."""
         return select(self.graph, targets)
 
     def plan(
@@ -324,7 +294,7 @@ class Lakehouse:
                 f"{_title_of(targets)} names no external asset", hint="observed are those declared with @source"
             )
         seen = self._observe(chosen)
-        self.lineage.append([fact for one in seen.values() for fact in one.unrecorded])
+        self.lineage_store.append([fact for one in seen.values() for fact in one.unrecorded])
         return {
             asset.key: asset.partitions.from_pairs([p for f in seen[asset.key].unrecorded for p in f.partitions])
             for asset in chosen
@@ -353,14 +323,14 @@ class Lakehouse:
             UnknownAsset: no such asset
             PartitionError: it has no dynamic partitions, or a key can't be one
         """
-        return register(self.lineage, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+        return register(self.lineage_store, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
 
     def remove_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
         """Take keys of an asset's dynamic partitions out of the register; what was built of them stays.
 
         Takes and raises what [Lakehouse.add_partitions][] does; returns those that were registered.
         """
-        return retire(self.lineage, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+        return retire(self.lineage_store, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
 
     def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of an asset as they are published, lazily.
@@ -406,7 +376,7 @@ class Lakehouse:
         """
         found = self.graph[asset]
         chosen = None if partitions is None else self._partitions(found, partitions)
-        return trace(self.graph, self.lineage, found, chosen, self.present())
+        return trace(self.graph, self.lineage_store, found, chosen, self.present())
 
     # ── how ───────────────────────────────────────────────────────────────────────────────
 
@@ -421,11 +391,11 @@ class Lakehouse:
         began = time.perf_counter()
         watcher = watcher or Silent()
         run = new_id()
-        with Claims(self.lineage, run) as claims:
+        with Leases(self.lineage_store, run) as leases:
             plan = self._observed(wanted)
-            # What is planned before it is claimed may have been built by another run in between.
-            while plan and not claims.cover(plan):
-                claims.take(plan, watcher.waiting if wanted.refresh else None)
+            # What is planned before it is leased may have been built by another run in between.
+            while plan and not leases.cover(plan):
+                leases.take(plan, watcher.waiting if wanted.refresh else None)
                 plan = self._observed(wanted)
             name = getattr(engine, "name", type(engine).__name__)
             info = RunInfo(run, datetime.now(UTC), name, _title(wanted.targets, plan))
@@ -439,7 +409,7 @@ class Lakehouse:
         plan = self._plan(wanted, seen, None)
         found = [fact for one in seen.values() for fact in one.unrecorded]
         if found:
-            self.lineage.append(found)
+            self.lineage_store.append(found)
         return plan
 
     def _plan(self, wanted: _Wanted, seen: Mapping[str, _Seen], now: datetime | None) -> Plan:
@@ -467,15 +437,15 @@ class Lakehouse:
     def _see(self, asset: Asset) -> _Seen:
         if asset.external:
             return self._look(asset)
-        found = unrecorded(self.table(asset), self.lineage, asset.key)
-        known = self.lineage.facts(asset.key)
+        found = unrecorded(self.table(asset), self.lineage_store, asset.key)
+        known = self.lineage_store.facts(asset.key)
         ids = {fact.id for fact in known}
         return _Seen(AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found))
 
     def _present(self, seen: Mapping[str, _Seen], now: datetime | None) -> Present:
         """The clock, and the dynamic keys: those that are registered, and those that were seen of external assets."""
         names = {one.name: one for asset in self.graph for one in dynamics(asset.partitions)}
-        keys = {name: set(registered(self.lineage, one)) for name, one in names.items()}
+        keys = {name: set(registered(self.lineage_store, one)) for name, one in names.items()}
         for known in seen.values():
             partitions = known.state.partitions
             if isinstance(partitions, Dynamic) and known.external:
@@ -494,7 +464,7 @@ class Lakehouse:
 
     def _look(self, asset: Asset) -> _Seen:
         """An external asset as it is just now."""
-        known = self.lineage.facts(asset.key)
+        known = self.lineage_store.facts(asset.key)
         before = AssetState.fold(asset.partitions, known)
         try:
             found = observe(asset, before)
@@ -521,7 +491,7 @@ class Lakehouse:
         state = seen[asset.key].state
         held = state.last(Status.REJECTED)
         tried = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
-        shown = [_checks_of(part, fact) for part, fact in (*state.current, *tried)]
+        shown = [checks_of(part, fact) for part, fact in (*state.current, *tried)]
         return AssetStatus(
             asset=asset,
             expected=asset.partitions.all(now),
@@ -530,7 +500,7 @@ class Lakehouse:
             failed=state.last(Status.FAILED),
             stale=tuple(self._stale(asset, state.present & ready[asset.key], seen, ready, now)),
             rows=None if table is None or table.version() is None else sum(table.rows().values()),
-            last=_last(state),
+            last=last_of(state),
             checks=merge_checks(shown),
             quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
             uri=table.uri if table else asset.key,
@@ -585,30 +555,6 @@ def _title_of(targets: Targets) -> str:
     return shorten([t if isinstance(t, str) else t.key for t in listed], 3)
 
 
-def _last(state: AssetState) -> Fact | None:
-    """The fact that says how the last run ended."""
-    facts = sorted((fact for _, fact in state.attempts), key=lambda fact: fact.id, reverse=True)
-    told = [fact for fact in facts if fact.run == facts[0].run]
-    return next((fact for fact in told if fact.status is not Status.PUBLISHED), told[0] if told else None)
-
-
-def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:
-    """What a fact's checks say of the part of it that still counts."""
-    found = []
-    for check in fact.checks:
-        failed = part.partitions.from_pairs(check.failed) & part
-        found.append(
-            check.model_copy(
-                update={
-                    "passed": not failed,
-                    "failed": failed.to_pairs(),
-                    "failing_rows": check.failing_rows if failed else 0,
-                }
-            )
-        )
-    return found
-
-
 def _roots(
     storage: str | Path | Mapping[str, str | Path] | None, settings: Settings
 ) -> dict[Layer, tuple[str | Path, tuple[str, ...]]]:
@@ -627,134 +573,7 @@ def _roots(
     return roots
 
 
-def open_engine(engine: EngineName | Engine, workers: int, runner: str = THREADS) -> Engine:
-    """The engine of a name; an engine is what it is.
-
-    Parameters:
-        engine: ``"prefect"``, ``"inline"``, or an engine
-        workers: steps at a time
-        runner: where Prefect runs them: ``"threads"``, or ``"dask://host:port"``
-
-    Raises:
-        SettingsError: no such engine, or no such runner; EngineError: the runner can't be reached
-    """
-    if not isinstance(engine, str):
-        return engine
-    if engine == "inline":
-        from lakehouse.engines.inline import InlineEngine
-
-        return InlineEngine()
-    if engine == "prefect":
-        from lakehouse.engines.prefect import PrefectEngine
-
-        if runner == THREADS:
-            return PrefectEngine(workers=workers)
-        from lakehouse.engines.dask import on_cluster
-
-        return PrefectEngine(workers=workers, task_runner=on_cluster(runner))
-    raise SettingsError(f"engine={engine!r} is not known; there are prefect and inline")
-
-
 # ── modules of assets ─────────────────────────────────────────────────────────────────────
 
 
-def assets_in(module: ModuleType | str) -> list[Asset]:
-    """The assets that a module holds or imports.
-
-    Parameters:
-        module: the module, or its dotted name
-
-    Raises:
-        SettingsError: it can't be imported, and why; or it holds no asset
-    """
-    if isinstance(module, str):
-        module = _import(module)
-    found = assets_among(vars(module).values())
-    if not found:
-        raise SettingsError(
-            f"the module {module.__name__} holds no asset ({getattr(module, '__file__', None) or 'it has no file'})",
-            hint="declare one with @bronze, @silver or @gold",
-        )
-    return found
-
-
-def _import(name: str) -> ModuleType:
-    # A command's own folder is on Python's path; the one it is called in, and the project's, are not.
-    for folder in (Path.cwd(), project_folder()):
-        if folder is not None and str(folder) not in sys.path:
-            sys.path.append(str(folder))
-    try:
-        return importlib.import_module(name)
-    except LakehouseError as error:
-        error.message += _place(error)
-        raise
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise SettingsError(
-                f"there is no module {name!r}",
-                hint="set LAKEHOUSE_MODULE or [tool.lakehouse] module to the module that holds your assets",
-            ) from error
-        raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
-    except Exception as error:
-        raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
-
-
-def _place(error: BaseException) -> str:
-    """The line of a person's own module in which the library raised, in brackets; nothing where it isn't known."""
-    ours = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
-    theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
-    return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
-
-
-def _cause(error: BaseException) -> str:
-    """What an import raised, and in which line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or isinstance(error, SyntaxError):  # which says itself where it is
-        return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: {error} ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
-
-
 # ── the same verbs, without a lakehouse of one's own ──────────────────────────────────────
-
-
-def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
-    """The lakehouse that settings describe: over the targets' ancestors, or over the module that they name."""
-    settings = load_settings()
-    listed = [targets] if isinstance(targets, Asset | str) else list(targets or [])
-    assets = [target for target in listed if isinstance(target, Asset)]
-    if not assets or len(assets) < len(listed):
-        assets += assets_in(settings.module)
-        if settings.dbt is not None:
-            from lakehouse.dbt import dbt_assets
-
-            known = {asset.key for asset in assets}
-            models = dbt_assets(settings.dbt, sources=assets, target=settings.dbt_target)
-            assets += [model for model in models if model.key not in known]
-    return Lakehouse(assets, settings=settings)
-
-
-def materialize(targets: Targets, partitions: Any = None, **options: Any) -> Run:
-    """Build what is named, in the lakehouse that settings describe; see [Lakehouse.materialize][]."""
-    return open_lakehouse(targets).materialize(targets, partitions, **options)
-
-
-def refresh(targets: Targets, partitions: Any = None, **options: Any) -> Run:
-    """Build what is missing, in the lakehouse that settings describe; see [Lakehouse.refresh][]."""
-    return open_lakehouse(targets).refresh(targets, partitions, **options)
-
-
-def backfill(targets: Targets, partitions: Any, **options: Any) -> Run:
-    """Bring a range up to date in chunks, in the lakehouse that settings describe; see [Lakehouse.backfill][]."""
-    return open_lakehouse(targets).backfill(targets, partitions, **options)
-
-
-def plan(targets: Targets, partitions: Any = None, **options: Any) -> Plan:
-    """What would be done, in the lakehouse that settings describe; see [Lakehouse.plan][]."""
-    return open_lakehouse(targets).plan(targets, partitions, **options)
-
-
-def status(targets: Targets | None = None) -> list[AssetStatus]:
-    """What is known of assets, in the lakehouse that settings describe; see [Lakehouse.status][]."""
-    return open_lakehouse(targets).status(targets)

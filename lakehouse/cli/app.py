@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from lakehouse.cli import commands, upkeep
+from lakehouse.cli import commands, maintenance
 from lakehouse.cli.failures import ExitCode, complain, report, usage, wants_traceback
 from lakehouse.cli.help import DETAILS, OVERVIEW, sections
 from lakehouse.display.page import Page
@@ -66,11 +66,11 @@ def _state() -> App:
         group=_KEEP,
         usage="Usage: lakehouse state COMMAND ...",
         help="Rename, forget, wipe, retain and rebuild what there is.",
-        help_epilogue=upkeep.ABOUT,
+        help_epilogue=maintenance.ABOUT,
         help_formatter=sections,
         group_commands=Group("Commands"),
     )
-    for command, taken in upkeep.COMMANDS.items():
+    for command, taken in maintenance.COMMANDS.items():
         about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
         name = command.__name__.replace("_", "-")
         usage_ = f"Usage: lakehouse state {name} {taken} [OPTIONS]"

@@ -13,20 +13,24 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, Literal, NoReturn, final
 
-from lakehouse.asset import Layer
 from lakehouse.cli.failures import ExitCode, complain
+from lakehouse.definitions.asset import Layer
+from lakehouse.display.formatting import argument, command, count
 from lakehouse.display.page import Page
 from lakehouse.display.plans import up_to_date
 from lakehouse.display.progress import Progress, progress
 from lakehouse.display.runs import mending, published, unpublished
-from lakehouse.display.words import argument, command, count
+from lakehouse.execution.engine import Engine, Watcher
+from lakehouse.execution.home import Home, RunInfo
+from lakehouse.execution.results import StepResult
+from lakehouse.execution.run import Run
 from lakehouse.partitions import PartitionSet, Unpartitioned
-from lakehouse.plan import Plan, Upstream
-from lakehouse.run import Engine, Run, Watcher
-from lakehouse.step import Home, RunInfo, StepResult
+from lakehouse.planning.demand import Upstream
+from lakehouse.planning.plan import Plan
 
 if TYPE_CHECKING:
-    from lakehouse.lake import EngineName, Lakehouse
+    from lakehouse.engines import EngineName
+    from lakehouse.lake import Lakehouse
 
 _RANGES = 6
 _FAREWELL = 2.0
@@ -128,7 +132,7 @@ def build(lake: Lakehouse, request: Request) -> ExitCode:
     if not run.plan:
         out.print(up_to_date(run.plan))
         return ExitCode.WELL
-    out.print(published(run, lake.lineage.uri, wide=out.wide))
+    out.print(published(run, lake.lineage_store.uri, wide=out.wide))
     if run.ok:
         return ExitCode.WELL
     err.print(unpublished(run, mend(lake, request, run)))
@@ -214,7 +218,7 @@ class _Engine:
         return self._open().execute(plan, home, run, watcher)
 
     def _open(self) -> Engine:
-        from lakehouse.lake import open_engine
+        from lakehouse.engines import open_engine
 
         if self.name == "prefect":
             self.shown.waiting("Prefect to load")

@@ -17,7 +17,7 @@ from lakehouse.errors import LakehouseError
 if TYPE_CHECKING:
     import polars as pl
 
-    from lakehouse.asset import Asset
+    from lakehouse.definitions.asset import Asset
     from lakehouse.lake import Lakehouse
     from lakehouse.partitions import PartitionSet
 
@@ -217,8 +217,8 @@ def deploy(
       lakehouse deploy --dry-run
       lakehouse deploy --prune
     """
-    from lakehouse.deploy import deploy as write
     from lakehouse.display.deployments import deployments, deployments_json
+    from lakehouse.integrations.prefect.deployments import deploy as write
 
     lake = _lake()
     found = write(lake, _chosen(lake, selection) or None, work_pool=work_pool, dry_run=dry_run, prune=prune)
@@ -240,8 +240,8 @@ def observe(*selection: Selection, json: Json = False) -> ExitCode:
       lakehouse observe
       lakehouse observe source.landing --json
     """
+    from lakehouse.display.formatting import count, extent
     from lakehouse.display.page import columns
-    from lakehouse.display.words import count, extent
 
     lake = _lake()
     found = lake.observe([asset.key for asset in _chosen(lake, selection)] or None)
@@ -278,7 +278,7 @@ def partitions(
       lakehouse partitions silver.flights
       lakehouse partitions bronze.orders --add acme,globex
     """
-    from lakehouse.display.words import count
+    from lakehouse.display.formatting import count
 
     lake = _lake()
     found = lake.graph[asset]
@@ -309,7 +309,7 @@ def status(*selection: Selection, json: Json = False) -> ExitCode:
       lakehouse status
       lakehouse status '+gold.carrier_daily'
     """
-    from lakehouse.display.states import flat_states, states, states_json
+    from lakehouse.display.statuses import flat_states, states, states_json
 
     lake = _lake()
     now = datetime.now(UTC)
@@ -339,8 +339,8 @@ def lineage(
       lakehouse lineage gold.carrier_daily --partition 2013-01-15
       lakehouse lineage silver.flights
     """
-    from lakehouse.display.traces import trace_json, traced
-    from lakehouse.display.words import clock, named, stamp
+    from lakehouse.display.formatting import clock, named, stamp
+    from lakehouse.display.lineage import trace_json, traced
 
     lake = _lake()
     found = lake.trace(asset, partition)
@@ -414,7 +414,7 @@ def docs(
       lakehouse docs
       lakehouse docs --output site --no-open
     """
-    from lakehouse.dbt.docs import write_docs
+    from lakehouse.integrations.dbt.docs import write_docs
 
     file = write_docs(_lake(), output)
     page = Page(sys.stdout)
@@ -435,7 +435,7 @@ def _each(words: list[str]) -> list[str]:
 
 
 def _lake() -> Lakehouse:
-    from lakehouse.lake import open_lakehouse
+    from lakehouse.verbs import open_lakehouse
 
     return open_lakehouse()
 
@@ -462,7 +462,7 @@ def _rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl.Lazy
 
 
 def _note_absent(asset: Asset, absent: PartitionSet) -> None:
-    from lakehouse.display.words import named
+    from lakehouse.display.formatting import named
 
     if absent:
         Page(sys.stderr).print(f"note: {named(asset.key, absent)} is not there")
@@ -472,9 +472,9 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
     import polars as pl
 
     from lakehouse.checks.gate import REASONS
-    from lakehouse.display.words import named
+    from lakehouse.display.formatting import named
     from lakehouse.io import PARTITION
-    from lakehouse.io.keys import within
+    from lakehouse.io.tokens import within
 
     (state,) = lake.status([asset])
     held = state.held if wanted is None else state.held & wanted

@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lakehouse.asset import Asset, Layer
+from lakehouse.definitions.asset import Asset, Layer
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.display.formatting import QUIET, count, cut
 from lakehouse.display.page import columns
-from lakehouse.display.words import QUIET, count, cut
-from lakehouse.graph import AssetGraph
 
 
 def catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> RenderableType:

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lakehouse.display.formatting import QUIET
 from lakehouse.display.page import labelled
-from lakehouse.display.words import QUIET
 
 if TYPE_CHECKING:
-    from lakehouse.upkeep import Change
+    from lakehouse.maintenance import Change
 
 
 def changes(found: Change) -> RenderableType:
     """What is done, line by line, and what else there is to know."""
-    rows: list[tuple[str | Text, str | Text]] = [(act.about, act.text) for act in found.acts]
+    rows: list[tuple[str | Text, str | Text]] = [(action.about, action.text) for action in found.actions]
     rows += [(Text("note", QUIET), note) for note in found.notes]
     return Group(labelled(rows)) if rows else Group()
 
 
 def outcome(found: Change, *, dry_run: bool) -> Text:
     """In a line, what became of it."""
-    if not found.acts:
+    if not found.actions:
         return Text(f"{found.title}: nothing to do")
     return Text(f"{found.title}: a dry run, nothing was done" if dry_run else f"{found.title}: done")
 
@@ -32,7 +32,9 @@ def changes_json(found: Change, *, dry_run: bool) -> dict[str, Any]:
     """The same, for programs, with every file, fact and partition."""
     return {
         "title": found.title,
-        "done": bool(found.acts) and not dry_run,
-        "acts": [{"about": act.about, "text": act.text, "items": list(act.items)} for act in found.acts],
+        "done": bool(found.actions) and not dry_run,
+        "actions": [
+            {"about": action.about, "text": action.text, "items": list(action.items)} for action in found.actions
+        ],
         "notes": list(found.notes),
     }

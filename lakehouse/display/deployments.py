@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lakehouse.display.formatting import HELD, PUBLISHED, QUIET, count
 from lakehouse.display.page import columns
-from lakehouse.display.words import HELD, PUBLISHED, QUIET, count
 from lakehouse.errors import shorten
 
 if TYPE_CHECKING:
-    from lakehouse.deploy import Outcome
+    from lakehouse.integrations.prefect.deployments import Outcome
 
 _COLOURS = {"new": PUBLISHED, "changed": HELD, "unchanged": QUIET, "no longer declared": HELD, "removed": HELD}
 

@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lakehouse.asset import Asset
+from lakehouse.definitions.asset import Asset
+from lakehouse.display.formatting import QUIET, count, extent, stacked
 from lakehouse.display.page import columns
-from lakehouse.display.words import QUIET, count, extent, stacked
 from lakehouse.partitions import PartitionSet
-from lakehouse.plan import Plan, Step
-from lakehouse.staleness import Cause, Reason
+from lakehouse.planning.plan import Plan
+from lakehouse.planning.staleness import Cause, Reason
+from lakehouse.planning.steps import Step
 
 
 def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:

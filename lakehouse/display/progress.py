@@ -16,11 +16,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from lakehouse.display.formatting import FAILED, HELD, PUBLISHED, QUIET, count, left, named, seconds
 from lakehouse.display.page import Page
-from lakehouse.display.words import FAILED, HELD, PUBLISHED, QUIET, count, left, named, seconds
-from lakehouse.plan import Plan, Step
-from lakehouse.run import Watcher
-from lakehouse.step import StepResult
+from lakehouse.execution.engine import Watcher
+from lakehouse.execution.results import StepResult
+from lakehouse.planning.plan import Plan
+from lakehouse.planning.steps import Step
 
 _BAR = 20
 _WORTH_SAYING = 10.0  # seconds that are left

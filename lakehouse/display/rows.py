@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lakehouse.display.formatting import QUIET, count
 from lakehouse.display.page import Page, columns
-from lakehouse.display.words import QUIET, count
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from lakehouse.display.page import columns, labelled
-from lakehouse.display.words import (
+from lakehouse.display.formatting import (
     ENDED,
     HELD,
     argument,
@@ -22,9 +21,10 @@ from lakehouse.display.words import (
     stacked,
     verdict,
 )
+from lakehouse.display.page import columns, labelled
+from lakehouse.execution.run import AssetSummary, Run
 from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
-from lakehouse.run import AssetSummary, Run
 
 _ERRORS = 10
 """So many different errors of an asset are told one by one."""

@@ -8,7 +8,7 @@ All items lie under a partition key ``pk`` and a sort key ``sk``:
 | ``run#<run>`` | ``<id>#<asset>`` | ``asset``, ``id``: where the body is |
 | ``input#<asset>`` | ``<id>#<asset>`` | the same, for each input of a published fact |
 | ``version#<asset>`` | ``<version, 20 digits>#<id>`` | the same, for each fact with a table version |
-| ``claims`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
+| ``leases`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
 
 A fact is there once its *body* is there. Pointers are written first and may be written twice; a pointer
 without a body, which a killed process can leave behind, is passed over by readers. So a body is stored once
@@ -34,7 +34,8 @@ from botocore import exceptions as aws
 from botocore.config import Config
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import Claim, Fact, Status, claims_from_json, claims_to_json
+from lakehouse.lineage.facts import Fact, Status
+from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
 
 Item = dict[str, dict[str, Any]]
 
@@ -168,9 +169,9 @@ class DynamoDBLineage:
         for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
             self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
 
-    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
-        """Put other claims in the place of those of a version; False: they are of another version by now."""
-        item = {**_CLAIMS, "body": _packed(claims_to_json(claims)), "version": {"N": str(version + 1)}}
+    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+        """Put other leases in the place of those of a version; False: they are of another version by now."""
+        item = {**_LEASES, "body": _packed(leases_to_json(leases)), "version": {"N": str(version + 1)}}
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
         if version:
             condition = {
@@ -260,10 +261,10 @@ class DynamoDBLineage:
             if fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         ]
 
-    def claims(self) -> tuple[int, list[Claim]]:
+    def leases(self) -> tuple[int, list[Lease]]:
         """What runs are about to build, and which version of that this is: 0 where there never was any."""
-        for item in self._query(_CLAIMS["pk"]["S"]):
-            return int(item["version"]["N"]), claims_from_json(_unpacked(item["body"]))
+        for item in self._query(_LEASES["pk"]["S"]):
+            return int(item["version"]["N"]), leases_from_json(_unpacked(item["body"]))
         return 0, []
 
     def close(self) -> None:
@@ -437,7 +438,7 @@ class DynamoDBLineage:
         return f"DynamoDBLineage({self.table!r})"
 
 
-_CLAIMS = {"pk": {"S": "claims"}, "sk": {"S": "all"}}
+_LEASES = {"pk": {"S": "claims"}, "sk": {"S": "all"}}
 
 _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 

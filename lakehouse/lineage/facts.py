@@ -1,15 +1,13 @@
-"""What is written down: facts for what became of steps, and claims while runs are at work; who may read and write."""
+"""What is written down: facts for what became of steps, and leases while runs are at work; who may read and write."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from lakehouse.errors import LineageError
 from lakehouse.partitions import Pairs
@@ -29,7 +27,7 @@ _Json = str | bytes  # named here: among a fact's fields, bytes is a number
 
 
 DIGEST = 16
-"""Characters that stand for a partition's rows, in [Fact][]'s ``contents``."""
+"""Characters that stand for a partition's rows, in [Fact][]'s ``digests``."""
 
 
 class Status(StrEnum):
@@ -52,11 +50,13 @@ class Status(StrEnum):
         return self not in (Status.REJECTED, Status.FAILED, Status.SKIPPED)
 
 
-class _Frozen(BaseModel):
+class Record(BaseModel):
+    """What lineage keeps: never changed; fields that this version doesn't know are left out."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class InputPin(_Frozen):
+class InputPin(Record):
     """An input as a step read it.
 
     Parameters:
@@ -70,7 +70,7 @@ class InputPin(_Frozen):
     partitions: Pairs = ()
 
 
-class CheckResult(_Frozen):
+class CheckResult(Record):
     """What a check found in a step's rows.
 
     Parameters:
@@ -90,7 +90,7 @@ class CheckResult(_Frozen):
     message: str = ""
 
 
-class Fact(_Frozen):
+class Fact(Record):
     """What became of some partitions of an asset in one step. Never changed once it is written.
 
     Parameters:
@@ -105,7 +105,7 @@ class Fact(_Frozen):
         table: URI of the table
         version: the table version that this publication made
         code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
-        contents: for each partition, in their order, the [DIGEST][] characters that stand for its rows
+        digests: for each partition, in their order, the [DIGEST][] characters that stand for its rows
         unchanged: those whose rows are what they were before, at the table version ``compared``
         renamed: old and new key of partitions that were renamed
         formerly: the asset's key until it was renamed
@@ -134,7 +134,10 @@ class Fact(_Frozen):
     code_version: str = ""
     schema_version: str = ""
     checks_version: str = ""
-    contents: str = ""
+    # Stored under the name that it had first.
+    digests: str = Field(
+        default="", validation_alias=AliasChoices("digests", "contents"), serialization_alias="contents"
+    )
     unchanged: Pairs = ()
     compared: int | None = None
     renamed: Pairs = ()
@@ -148,7 +151,7 @@ class Fact(_Frozen):
 
     def to_json(self) -> str:
         """As one line of JSON; what is at its default is left out."""
-        return self.model_dump_json(exclude_defaults=True)
+        return self.model_dump_json(exclude_defaults=True, by_alias=True)
 
     @classmethod
     def from_json(cls, text: _Json) -> Fact:
@@ -175,101 +178,3 @@ class Fact(_Frozen):
         if quarantine is not None and self.table:
             quarantine = quarantine.replace(f"{self.table}-quarantine/", f"{table}-quarantine/", 1)
         return self.model_copy(update={"asset": asset, "table": self.table and table, "quarantine": quarantine})
-
-
-class Claim(_Frozen):
-    """What a run is about to build. Unlike a fact it goes when the run ends.
-
-    Parameters:
-        run: id of the run
-        partitions: which partitions of which assets, by key; of an asset with none: all
-        host: the machine that it runs on; process: id of its process there
-        expires: when it counts no longer, unless it is renewed (UTC)
-    """
-
-    run: str
-    partitions: dict[str, Pairs]
-    host: str
-    process: str
-    expires: datetime
-
-
-_CLAIMS = TypeAdapter(list[Claim])
-
-
-def claims_to_json(claims: Sequence[Claim]) -> str:
-    """Claims as one line of JSON."""
-    return _CLAIMS.dump_json(list(claims)).decode()
-
-
-def claims_from_json(text: _Json) -> list[Claim]:
-    """Read back what [claims_to_json][] wrote.
-
-    Raises:
-        LineageError: these are no claims
-    """
-    try:
-        return _CLAIMS.validate_json(text)
-    except ValidationError as error:
-        raise LineageError(f"claims can't be read: {error.errors(include_url=False)[0]['msg']}") from error
-
-
-class LineageReader(Protocol):
-    """Reads facts. Planning and display get no more than this."""
-
-    def facts(self, asset: str) -> list[Fact]:
-        """Every fact about an asset, in the order of their ids."""
-        ...
-
-    def latest_version(self, asset: str) -> int | None:
-        """The highest table version that a fact of the asset names; None: never published."""
-        ...
-
-    def run(self, run: str) -> list[Fact]:
-        """Everything that a run did, in the order of the facts' ids."""
-        ...
-
-    def built_from(self, asset: str) -> list[Fact]:
-        """Every published fact that names the asset among its inputs, in the order of their ids."""
-        ...
-
-
-class Lineage(LineageReader, Protocol):
-    """Reads and appends facts, and removes those that nobody needs any more."""
-
-    @property
-    def uri(self) -> str:
-        """What `open_lineage` opens this very store with."""
-        ...
-
-    def append(self, facts: Sequence[Fact]) -> None:
-        """Write facts: all of a call or none. A fact whose id is there already is left as it is.
-
-        Raises:
-            LineageError: the store can't be reached or written
-        """
-        ...
-
-    def remove(self, asset: str, ids: Collection[str]) -> None:
-        """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over.
-
-        Raises:
-            LineageError: the store can't be reached or written
-        """
-        ...
-
-    def claims(self) -> tuple[int, list[Claim]]:
-        """What runs are about to build, and which version of that this is: 0 where there never was any."""
-        ...
-
-    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
-        """Put other claims in the place of those of a version; False: they are of another version by now.
-
-        Raises:
-            LineageError: the store can't be reached or written
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of connections."""
-        ...

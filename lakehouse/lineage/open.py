@@ -6,7 +6,7 @@ import re
 from urllib.parse import parse_qsl
 
 from lakehouse.errors import SettingsError, nearest, shorten
-from lakehouse.lineage.facts import Lineage
+from lakehouse.lineage.store import LineageStore
 
 _FORMS = (
     "sqlite:///lineage.db (relative), sqlite:////data/lineage.db (absolute), "
@@ -16,7 +16,7 @@ _FORMS = (
 _SWITCH = {"true": True, "false": False}
 
 
-def open_lineage(uri: str) -> Lineage:
+def open_lineage(uri: str) -> LineageStore:
     """Open a lineage store. Nothing is read, written or connected to before it is first used.
 
     - ``sqlite:///lineage.db``: a file, relative to the current folder; ``sqlite:///~/lineage.db``: in the
@@ -62,7 +62,7 @@ def open_lineage(uri: str) -> Lineage:
             raise SettingsError(f"{uri!r} is no lineage store; allowed: {_FORMS}", hint=hint)
 
 
-def _dynamodb(uri: str, rest: str) -> Lineage:
+def _dynamodb(uri: str, rest: str) -> LineageStore:
     table, _, query = rest.partition("?")
     if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", table):
         raise SettingsError(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, final
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import Claim, Fact, Status, claims_from_json, claims_to_json
+from lakehouse.lineage.facts import Fact, Status
+from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
 
 SCHEMA = 1
 """Version of the tables below, kept in the file's ``user_version``."""
@@ -43,7 +44,7 @@ _TABLES = (
     f"PRAGMA user_version = {SCHEMA}",
 )
 
-_CLAIMS = """
+_LEASES = """
     CREATE TABLE IF NOT EXISTS claims (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         version INTEGER NOT NULL,
@@ -158,7 +159,7 @@ class SqliteLineage:
             "SELECT body FROM inputs JOIN facts USING (asset, id) WHERE input = ? ORDER BY id, asset", asset
         )
 
-    def claims(self) -> tuple[int, list[Claim]]:
+    def leases(self) -> tuple[int, list[Lease]]:
         """What runs are about to build, and which version of that this is: 0 where there never was any."""
         with self._clear_errors("read"):
             if not self.path.exists():
@@ -166,12 +167,12 @@ class SqliteLineage:
             with closing(self._connect("rw")) as connection:
                 return _claims(connection)
 
-    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
-        """Put other claims in the place of those of a version; False: they are of another version by now."""
-        body = claims_to_json(claims)
+    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+        """Put other leases in the place of those of a version; False: they are of another version by now."""
+        body = leases_to_json(leases)
         with self._clear_errors("written"), closing(self._open_to_write()) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_CLAIMS)
+            connection.execute(_LEASES)
             if _claims(connection)[0] != version:
                 connection.execute("ROLLBACK")
                 return False
@@ -294,12 +295,12 @@ class SqliteLineage:
         return f"SqliteLineage({str(self.path)!r})"
 
 
-def _claims(connection: sqlite3.Connection) -> tuple[int, list[Claim]]:
-    # The first claim makes the table.
+def _claims(connection: sqlite3.Connection) -> tuple[int, list[Lease]]:
+    # The first lease makes the table.
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'claims'").fetchone():
         return 0, []
     row = connection.execute("SELECT version, body FROM claims").fetchone()
-    return (row[0], claims_from_json(row[1])) if row else (0, [])
+    return (row[0], leases_from_json(row[1])) if row else (0, [])
 
 
 def _code(error: sqlite3.Error) -> int | None:

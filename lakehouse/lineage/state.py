@@ -98,9 +98,9 @@ class AssetState:
                 unions.append(unions[-1] | part)
         return versions[::-1], unions[::-1]
 
-    def contents(self, wanted: PartitionSet) -> dict[str, str]:
+    def digests(self, wanted: PartitionSet) -> dict[str, str]:
         """What stands for the rows of some partitions, by key; without those of which it isn't known."""
-        pieces = self._contents
+        pieces = self._digests
         found: dict[str, str] = {}
         for low, high in wanted.spans:
             for place in range(max(bisect_right(pieces, low, key=lambda p: p[0]) - 1, 0), len(pieces)):
@@ -114,7 +114,7 @@ class AssetState:
         return found
 
     @cached_property
-    def _contents(self) -> list[tuple[int, int, str, int]]:
+    def _digests(self) -> list[tuple[int, int, str, int]]:
         """In the order of their ordinals, spans with the text that stands for their rows, and where theirs begins."""
         pieces = []
         for part, fact in self.current:
@@ -125,7 +125,7 @@ class AssetState:
                     break  # how many there were isn't known any more
                 for low, high in these.spans:
                     inside = (part & PartitionSet(self.partitions, ((low, high),))).spans
-                    pieces += [(first, end, fact.contents, at + DIGEST * (first - low)) for first, end in inside]
+                    pieces += [(first, end, fact.digests, at + DIGEST * (first - low)) for first, end in inside]
                 at += DIGEST * (len(these) or 1)
         return sorted(pieces, key=lambda piece: piece[:2])
 
@@ -206,7 +206,7 @@ def _before(fact: Fact, rename: Fact) -> bool:
 
 
 def _renamed(fact: Fact, keys: Mapping[str, str]) -> Fact:
-    """A fact with other keys; their order stays, for contents go by it."""
+    """A fact with other keys; their order stays, for digests go by it."""
     if not any(first in keys for first, _ in fact.partitions):
         return fact
     return fact.model_copy(

@@ -94,7 +94,7 @@ def _near(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]
 class PartitionRange:
     """A contiguous run of partitions, both ends included.
 
-    Made by [Partitions.range][] or handed to an asset's function as ``partitions``.
+    Built by [Partitions.range][] or handed to an asset's function as ``partitions``.
 
     Parameters:
         partitions: how the asset is cut

@@ -1,4 +1,4 @@
-"""An asset tried out in memory: for the unit tests of people's own assets."""
+"""An asset tried out in memory: for the batch tests of people's own assets."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast, final
 
-from lakehouse.asset import Asset
-from lakehouse.engines.inline import InlineEngine
+from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.selection import Targets, select
 from lakehouse.errors import PartitionError, StepError, UnknownInput, nearest, shorten
-from lakehouse.graph import AssetGraph
+from lakehouse.execution.batch import run_batch
+from lakehouse.execution.engine import Silent
+from lakehouse.execution.home import RunInfo, load
+from lakehouse.execution.inline import InlineEngine
+from lakehouse.execution.run import Run
 from lakehouse.io.frames import take
 from lakehouse.lineage import AssetState, new_id
 from lakehouse.partitions import PartitionMapping, PartitionSet
-from lakehouse.plan import Input, Step, Unit, Upstream, make_plan
-from lakehouse.run import Run, Silent
-from lakehouse.selection import Targets, select
-from lakehouse.step import RunInfo, load, run_unit
+from lakehouse.planning.batches import StepBatch
+from lakehouse.planning.demand import Upstream
+from lakehouse.planning.plan import make_plan
+from lakehouse.planning.steps import Input, Step
 from lakehouse.testing.lineage import MemoryLineage
 from lakehouse.testing.tables import MemoryTable
 
@@ -81,7 +86,7 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
         frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}")
         home.tables[edge.asset.key] = cast("Table", _Given(edge.asset.key, frame))
     step = Step(asset.key, asset, chosen, tuple(needs), (), now)
-    (result,) = run_unit(Unit(step.id, (step,), ()), home, RunInfo(new_id(), now, "run_asset"))
+    (result,) = run_batch(StepBatch(step.id, (step,), ()), home, RunInfo(new_id(), now, "run_asset"))
     if not result.ok:
         which = f" {result.absent}" if asset.partitioned else ""
         raise StepError(f"{asset.key}{which} would be held back: {result.error}", hint="see what its checks want")
@@ -110,7 +115,7 @@ class _Given:
 @dataclass(frozen=True)
 class _Home:
     tables: dict[str, Table] = field(default_factory=dict)
-    lineage: MemoryLineage = field(default_factory=MemoryLineage)
+    lineage_store: MemoryLineage = field(default_factory=MemoryLineage)
 
     def table(self, asset: Asset) -> Table:
         return self.tables[asset.key]
@@ -138,7 +143,7 @@ class MemoryLakehouse:
 
     def __init__(self, assets: Iterable[Asset]) -> None:
         self.graph = AssetGraph(assets)
-        self.lineage = MemoryLineage()
+        self.lineage_store = MemoryLineage()
         self._tables: dict[str, MemoryTable] = {
             asset.key: MemoryTable(asset.key, partitioned=asset.partitioned) for asset in self.graph
         }
@@ -160,7 +165,7 @@ class MemoryLakehouse:
         Raises:
             MaterializationFailed: something failed or was held back; carries the run
         """
-        states = {a.key: AssetState.fold(a.partitions, self.lineage.facts(a.key)) for a in self.graph}
+        states = {a.key: AssetState.fold(a.partitions, self.lineage_store.facts(a.key)) for a in self.graph}
         now = datetime.now(UTC)
         plan = make_plan(
             self.graph,

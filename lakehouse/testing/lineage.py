@@ -13,7 +13,8 @@ from multiprocessing.synchronize import Barrier
 from typing import Any, ClassVar, final
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage.facts import CheckResult, Claim, Fact, InputPin, Lineage, Status
+from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Status
+from lakehouse.lineage.store import Lease, LineageStore
 
 
 @final
@@ -31,7 +32,7 @@ class MemoryLineage:
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str], Fact] = {}
-        self._claims: tuple[int, list[Claim]] = (0, [])
+        self._claims: tuple[int, list[Lease]] = (0, [])
         self._lock = threading.Lock()
 
     def append(self, facts: Sequence[Fact]) -> None:
@@ -66,16 +67,16 @@ class MemoryLineage:
             lambda fact: fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         )
 
-    def claims(self) -> tuple[int, list[Claim]]:
+    def leases(self) -> tuple[int, list[Lease]]:
         """What runs are about to build, and which version of that this is: 0 where there never was any."""
         return self._claims
 
-    def set_claims(self, claims: Sequence[Claim], *, version: int) -> bool:
-        """Put other claims in the place of those of a version; False: they are of another version by now."""
+    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+        """Put other leases in the place of those of a version; False: they are of another version by now."""
         with self._lock:
             if version != self._claims[0]:
                 return False
-            self._claims = (version + 1, list(claims))
+            self._claims = (version + 1, list(leases))
             return True
 
     def close(self) -> None:
@@ -124,15 +125,15 @@ def sample_fact(number: int = 1, **changes: Any) -> Fact:
     return Fact(**fields | changes)
 
 
-def sample_claim(run: str = "run-1", **changes: Any) -> Claim:
-    """A claim on two days of ``silver.flights``.
+def sample_lease(run: str = "run-1", **changes: Any) -> Lease:
+    """A lease on two days of ``silver.flights``.
 
     Parameters:
         run: the run that holds it
         changes: fields that are to differ
 
     Examples:
-        >>> sample_claim("run-7").partitions
+        >>> sample_lease("run-7").partitions
         {'silver.flights': (('2013-01-01', '2013-01-02'),)}
     """
     fields: dict[str, Any] = {
@@ -142,7 +143,7 @@ def sample_claim(run: str = "run-1", **changes: Any) -> Claim:
         "process": "7",
         "expires": _NOON,
     }
-    return Claim(**fields | changes)
+    return Lease(**fields | changes)
 
 
 class LineageConformance:
@@ -165,17 +166,17 @@ class LineageConformance:
 
     # ── what comes back ───────────────────────────────────────────────────────────────────
 
-    def test_nothing_is_there_at_first(self, lineage: Lineage) -> None:
+    def test_nothing_is_there_at_first(self, lineage: LineageStore) -> None:
         assert lineage.facts("silver.flights") == []
         assert lineage.run("run-1") == []
         assert lineage.built_from("bronze.raw_flights") == []
         assert lineage.latest_version("silver.flights") is None
 
-    def test_an_empty_append_is_nothing(self, lineage: Lineage) -> None:
+    def test_an_empty_append_is_nothing(self, lineage: LineageStore) -> None:
         lineage.append([])
         assert lineage.facts("silver.flights") == []
 
-    def test_a_fact_comes_back_equal(self, lineage: Lineage) -> None:
+    def test_a_fact_comes_back_equal(self, lineage: LineageStore) -> None:
         fact = _full_fact()
         lineage.append([fact])
         assert lineage.facts(fact.asset) == [fact]
@@ -183,12 +184,12 @@ class LineageConformance:
         assert lineage.built_from("bronze.raw_weather") == [fact]
         assert lineage.latest_version(fact.asset) == fact.version
 
-    def test_a_fact_with_nothing_in_it_comes_back_equal(self, lineage: Lineage) -> None:
+    def test_a_fact_with_nothing_in_it_comes_back_equal(self, lineage: LineageStore) -> None:
         fact = sample_fact(status=Status.SKIPPED, partitions=(), inputs=(), version=None)
         lineage.append([fact])
         assert lineage.facts(fact.asset) == [fact]
 
-    def test_any_text_comes_back(self, lineage: Lineage) -> None:
+    def test_any_text_comes_back(self, lineage: LineageStore) -> None:
         text = "Zürich 飛行機 🛫 'quoted' \"twice\" 100% a#b a/b a\\b \u0000 \n {} $1 :key ?"
         fact = sample_fact(asset=f"silver.{text}", run=text, reason=text, inputs=(InputPin(asset=text, version=0),))
         lineage.append([fact])
@@ -196,7 +197,7 @@ class LineageConformance:
         assert lineage.run(text) == [fact]
         assert lineage.built_from(text) == [fact]
 
-    def test_facts_come_in_the_order_of_their_ids(self, lineage: Lineage) -> None:
+    def test_facts_come_in_the_order_of_their_ids(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number, asset=f"silver.{'ab'[number % 2]}") for number in range(1, 60)]
         shuffled = random.Random(7).sample(facts, len(facts))
         for start in range(0, len(shuffled), 20):
@@ -207,32 +208,32 @@ class LineageConformance:
 
     # ── access paths ──────────────────────────────────────────────────────────────────────
 
-    def test_the_latest_version_is_the_highest(self, lineage: Lineage) -> None:
+    def test_the_latest_version_is_the_highest(self, lineage: LineageStore) -> None:
         for number, version in enumerate([9, 100, None, 23], start=1):
             lineage.append([sample_fact(number, version=version)])
         lineage.append([sample_fact(9, asset="silver.weather", version=500)])
         assert lineage.latest_version("silver.flights") == 100
 
-    def test_version_zero_is_a_version(self, lineage: Lineage) -> None:
+    def test_version_zero_is_a_version(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(version=0)])
         assert lineage.latest_version("silver.flights") == 0
 
-    def test_no_version_is_no_version(self, lineage: Lineage) -> None:
+    def test_no_version_is_no_version(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(status=Status.FAILED, version=None)])
         assert lineage.latest_version("silver.flights") is None
 
-    def test_only_published_facts_count_as_built(self, lineage: Lineage) -> None:
+    def test_only_published_facts_count_as_built(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number, status=status) for number, status in enumerate(Status, start=1)]
         lineage.append(facts)
         assert lineage.built_from("bronze.raw_flights") == [f for f in facts if f.status is Status.PUBLISHED]
         assert lineage.facts("silver.flights") == facts
 
-    def test_an_input_that_is_read_twice_counts_once(self, lineage: Lineage) -> None:
+    def test_an_input_that_is_read_twice_counts_once(self, lineage: LineageStore) -> None:
         fact = sample_fact(inputs=[InputPin(asset="bronze.x", version=v) for v in (1, 2)])
         lineage.append([fact])
         assert lineage.built_from("bronze.x") == [fact]
 
-    def test_names_that_begin_alike_are_kept_apart(self, lineage: Lineage) -> None:
+    def test_names_that_begin_alike_are_kept_apart(self, lineage: LineageStore) -> None:
         names = ["silver.flight", "silver.flights", "silver.flights_daily", "silver.f", "silver.Flights"]
         runs = ["run", "run-1", "run-10", "RUN", "run-1 "]
         facts = [
@@ -248,7 +249,7 @@ class LineageConformance:
 
     # ── size ──────────────────────────────────────────────────────────────────────────────
 
-    def test_megabytes_come_back_by_every_path(self, lineage: Lineage) -> None:
+    def test_megabytes_come_back_by_every_path(self, lineage: LineageStore) -> None:
         noise = random.Random(7)
         facts = [sample_fact(number, reason=noise.randbytes(20_000).hex()) for number in range(1, 121)]
         for start in range(0, len(facts), 20):
@@ -259,21 +260,21 @@ class LineageConformance:
         assert lineage.built_from("bronze.raw_flights") == facts
         assert lineage.latest_version("silver.flights") == 120
 
-    def test_one_fact_may_be_long(self, lineage: Lineage) -> None:
+    def test_one_fact_may_be_long(self, lineage: LineageStore) -> None:
         days = tuple((key, key) for key in (f"{n % 7}-key-{n:06d}" for n in range(40_000)))
         fact = sample_fact(partitions=days)
         assert len(fact.to_json()) > 1_000_000
         lineage.append([fact])
         assert lineage.facts("silver.flights") == [fact]
 
-    def test_a_fact_may_have_many_inputs(self, lineage: Lineage) -> None:
+    def test_a_fact_may_have_many_inputs(self, lineage: LineageStore) -> None:
         fact = sample_fact(inputs=[InputPin(asset=f"bronze.source_{n}", version=n) for n in range(150)])
         lineage.append([fact])
         assert lineage.facts("silver.flights") == [fact]
         assert lineage.built_from("bronze.source_0") == [fact]
         assert lineage.built_from("bronze.source_149") == [fact]
 
-    def test_a_call_may_hold_many_facts(self, lineage: Lineage) -> None:
+    def test_a_call_may_hold_many_facts(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number) for number in range(1, 231)]
         lineage.append(facts)
         assert lineage.facts("silver.flights") == facts
@@ -281,7 +282,7 @@ class LineageConformance:
 
     # ── once, and all or none ─────────────────────────────────────────────────────────────
 
-    def test_appending_again_changes_nothing(self, lineage: Lineage) -> None:
+    def test_appending_again_changes_nothing(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number) for number in (1, 2, 3)]
         for _ in range(3):
             lineage.append(facts)
@@ -290,11 +291,11 @@ class LineageConformance:
         assert lineage.run("run-1") == facts
         assert lineage.built_from("bronze.raw_flights") == facts
 
-    def test_a_fact_twice_in_a_call_is_there_once(self, lineage: Lineage) -> None:
+    def test_a_fact_twice_in_a_call_is_there_once(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(1), sample_fact(2), sample_fact(1)])
         assert lineage.facts("silver.flights") == [sample_fact(1), sample_fact(2)]
 
-    def test_a_fact_is_never_overwritten(self, lineage: Lineage) -> None:
+    def test_a_fact_is_never_overwritten(self, lineage: LineageStore) -> None:
         first = sample_fact(1, rows=1)
         other = sample_fact(1, rows=2, run="run-2", version=99, inputs=(InputPin(asset="bronze.other", version=1),))
         later = sample_fact(2, run="run-3", version=5, inputs=())
@@ -307,14 +308,14 @@ class LineageConformance:
         assert lineage.built_from("bronze.other") == []
         assert lineage.latest_version("silver.flights") == 5
 
-    def test_what_is_new_in_a_call_is_written_beside_what_is_there(self, lineage: Lineage) -> None:
+    def test_what_is_new_in_a_call_is_written_beside_what_is_there(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number) for number in range(1, 9)]
         lineage.append([facts[2], facts[5]])
         lineage.append(facts)
         assert lineage.facts("silver.flights") == facts
         assert lineage.run("run-1") == facts
 
-    def test_a_call_that_fails_leaves_nothing(self, lineage: Lineage) -> None:
+    def test_a_call_that_fails_leaves_nothing(self, lineage: LineageStore) -> None:
         broken = sample_fact(3).model_copy(update={"reason": "\ud800"})  # can't be written as UTF-8
         try:
             lineage.append([sample_fact(1), sample_fact(2), broken])
@@ -326,7 +327,7 @@ class LineageConformance:
         else:
             raise AssertionError("a fact that can't be written was taken")
 
-    def test_a_store_can_be_used_after_close(self, lineage: Lineage) -> None:
+    def test_a_store_can_be_used_after_close(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(1)])
         lineage.close()
         lineage.close()
@@ -335,7 +336,7 @@ class LineageConformance:
 
     # ── removed ───────────────────────────────────────────────────────────────────────────
 
-    def test_what_is_removed_is_gone_by_every_path_and_the_rest_stays(self, lineage: Lineage) -> None:
+    def test_what_is_removed_is_gone_by_every_path_and_the_rest_stays(self, lineage: LineageStore) -> None:
         facts = [sample_fact(number) for number in range(1, 61)]
         other = sample_fact(3, asset="silver.weather")
         lineage.append([*facts, other])
@@ -346,7 +347,7 @@ class LineageConformance:
         assert lineage.latest_version("silver.flights") == 4
         assert lineage.facts("silver.weather") == [other]
 
-    def test_a_fact_without_inputs_and_one_with_many_can_be_removed(self, lineage: Lineage) -> None:
+    def test_a_fact_without_inputs_and_one_with_many_can_be_removed(self, lineage: LineageStore) -> None:
         many = sample_fact(2, inputs=[InputPin(asset=f"bronze.source_{n}", version=n) for n in range(40)])
         lineage.append([sample_fact(1, inputs=(), version=None, status=Status.FAILED), many])
         lineage.remove("silver.flights", {sample_fact(1).id, many.id})
@@ -354,7 +355,7 @@ class LineageConformance:
         assert lineage.built_from("bronze.source_39") == []
         assert lineage.latest_version("silver.flights") is None
 
-    def test_removing_what_is_not_there_is_nothing(self, lineage: Lineage) -> None:
+    def test_removing_what_is_not_there_is_nothing(self, lineage: LineageStore) -> None:
         lineage.remove("silver.flights", ["1"])
         lineage.append([sample_fact(1)])
         for _ in range(2):
@@ -363,59 +364,59 @@ class LineageConformance:
             lineage.remove("silver.flights", [])
         assert lineage.facts("silver.flights") == [sample_fact(1)]
 
-    def test_what_was_removed_can_be_written_again(self, lineage: Lineage) -> None:
+    def test_what_was_removed_can_be_written_again(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(1)])
         lineage.remove("silver.flights", [sample_fact(1).id])
         lineage.append([sample_fact(1, rows=7)])
         assert lineage.facts("silver.flights") == [sample_fact(1, rows=7)]
         assert lineage.run("run-1") == lineage.built_from("bronze.raw_flights") == [sample_fact(1, rows=7)]
 
-    # ── claims ────────────────────────────────────────────────────────────────────────────
+    # ── leases ────────────────────────────────────────────────────────────────────────────
 
-    def test_claims_come_back_equal(self, lineage: Lineage) -> None:
-        assert lineage.claims() == (0, [])
-        held = [sample_claim("run-1"), sample_claim("run-2", partitions={"silver.x": (), "gold.Zürich": (("é", "é"),)})]
-        assert lineage.set_claims(held, version=0)
-        version, found = lineage.claims()
+    def test_claims_come_back_equal(self, lineage: LineageStore) -> None:
+        assert lineage.leases() == (0, [])
+        held = [sample_lease("run-1"), sample_lease("run-2", partitions={"silver.x": (), "gold.Zürich": (("é", "é"),)})]
+        assert lineage.set_leases(held, version=0)
+        version, found = lineage.leases()
         assert found == held
-        assert lineage.set_claims([], version=version)
-        assert lineage.claims()[1] == []
+        assert lineage.set_leases([], version=version)
+        assert lineage.leases()[1] == []
         assert lineage.facts("silver.flights") == []
 
-    def test_claims_are_only_put_in_the_place_of_those_that_were_read(self, lineage: Lineage) -> None:
-        first, second = [sample_claim("run-1")], [sample_claim("run-2")]
-        assert lineage.set_claims(first, version=0)
-        assert not lineage.set_claims(second, version=0)
-        assert lineage.claims()[1] == first
-        version, _ = lineage.claims()
-        assert lineage.set_claims([], version=version)
+    def test_claims_are_only_put_in_the_place_of_those_that_were_read(self, lineage: LineageStore) -> None:
+        first, second = [sample_lease("run-1")], [sample_lease("run-2")]
+        assert lineage.set_leases(first, version=0)
+        assert not lineage.set_leases(second, version=0)
+        assert lineage.leases()[1] == first
+        version, _ = lineage.leases()
+        assert lineage.set_leases([], version=version)
         # Nobody may take what is empty again for what was empty before.
-        assert not lineage.set_claims(second, version=0)
-        assert not lineage.set_claims(second, version=version)
-        assert lineage.claims()[1] == []
+        assert not lineage.set_leases(second, version=0)
+        assert not lineage.set_leases(second, version=version)
+        assert lineage.leases()[1] == []
 
-    def test_claims_may_be_long(self, lineage: Lineage) -> None:
+    def test_claims_may_be_long(self, lineage: LineageStore) -> None:
         days = tuple((f"2013-{n:06d}", f"2013-{n:06d}") for n in range(0, 4_000, 2))
-        held = [sample_claim(f"run-{n}", partitions={"silver.flights": days}) for n in range(10)]
-        assert lineage.set_claims(held, version=0)
-        assert lineage.claims()[1] == held
+        held = [sample_lease(f"run-{n}", partitions={"silver.flights": days}) for n in range(10)]
+        assert lineage.set_leases(held, version=0)
+        assert lineage.leases()[1] == held
 
-    def test_of_several_that_claim_at_once_one_wins(self, lineage: Lineage) -> None:
+    def test_of_several_that_claim_at_once_one_wins(self, lineage: LineageStore) -> None:
         writers = 6
         start = threading.Barrier(writers)
 
         def take(writer: int) -> bool:
             start.wait()
-            return lineage.set_claims([sample_claim(f"run-{writer}")], version=0)
+            return lineage.set_leases([sample_lease(f"run-{writer}")], version=0)
 
         with ThreadPoolExecutor(writers) as pool:
             won = list(pool.map(take, range(writers)))
         assert won.count(True) == 1
-        assert [claim.run for claim in lineage.claims()[1]] == [f"run-{won.index(True)}"]
+        assert [lease.run for lease in lineage.leases()[1]] == [f"run-{won.index(True)}"]
 
     # ── several at once ───────────────────────────────────────────────────────────────────
 
-    def test_threads_may_write_at_once(self, lineage: Lineage) -> None:
+    def test_threads_may_write_at_once(self, lineage: LineageStore) -> None:
         writers = 6
         start = threading.Barrier(writers)
 
@@ -428,7 +429,7 @@ class LineageConformance:
             list(pool.map(write, range(writers)))
         _see_all_calls(lineage, writers)
 
-    def test_processes_may_write_at_once(self, lineage: Lineage) -> None:
+    def test_processes_may_write_at_once(self, lineage: LineageStore) -> None:
         if not self.across_processes:
             try:
                 pickle.dumps(lineage)
@@ -487,14 +488,14 @@ def _calls_of(writer: int) -> list[list[Fact]]:
 
 
 def _write_calls(pickled: bytes, writer: int, start: Barrier) -> None:
-    lineage: Lineage = pickle.loads(pickled)
+    lineage: LineageStore = pickle.loads(pickled)
     calls = _calls_of(writer)
     start.wait(timeout=60)  # if the other one died, so does this
     for call in calls:
         lineage.append(call)
 
 
-def _see_all_calls(lineage: Lineage, writers: int) -> None:
+def _see_all_calls(lineage: LineageStore, writers: int) -> None:
     wanted = {fact.id: fact for writer in range(writers) for call in _calls_of(writer) for fact in call}
     assert lineage.facts("silver.flights") == [wanted[id] for id in sorted(wanted)]
     assert len(lineage.run("shared")) == 10

@@ -25,9 +25,9 @@ from lakehouse.errors import (
 )
 from lakehouse.io import PARTITION, Publication, Staged, Table
 from lakehouse.io.frames import evolve, restore, storable
-from lakehouse.io.keys import NOWHERE, from_tokens, token, tokens, within
 from lakehouse.io.storage import Location
 from lakehouse.io.tables import layout
+from lakehouse.io.tokens import NOWHERE, from_tokens, token, tokens, within
 from lakehouse.partitions import (
     Cron,
     Daily,

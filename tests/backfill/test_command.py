@@ -11,8 +11,9 @@ import pytest
 from lakehouse import Lakehouse
 from lakehouse.display.page import Page
 from lakehouse.display.progress import Estimate, LiveProgress, PlainProgress
-from lakehouse.plan import Plan, Step
-from lakehouse.step import StepResult
+from lakehouse.execution.results import StepResult
+from lakehouse.planning.plan import Plan
+from lakehouse.planning.steps import Step
 from lakehouse.testing import MemoryLineage
 from tests.backfill.test_verb import total
 from tests.cli.conftest import Toys, home, plain, toys  # noqa: F401

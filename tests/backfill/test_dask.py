@@ -13,7 +13,7 @@ import pytest
 
 from lakehouse import Lakehouse
 from lakehouse.errors import EngineError, SettingsError
-from lakehouse.step import StepResult
+from lakehouse.execution.results import StepResult
 from tests.backfill.toys import NAME, Toys, computed, see_one_record_for_each, see_the_same
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
@@ -107,7 +107,7 @@ def test_a_scheduler_that_does_not_answer_is_one_clear_error(toys: Toys) -> None
         port = taken.getsockname()[1]
         with pytest.raises(EngineError, match=rf"no Dask scheduler answers at dask://127\.0\.0\.1:{port}"):
             toys.lake.backfill("bronze.events", DAYS, engine="prefect", runner=f"dask://127.0.0.1:{port}")
-    assert toys.lake.lineage.claims() == (0, [])
+    assert toys.lake.lineage_store.leases() == (0, [])
 
 
 @pytest.mark.parametrize("runner", ["dask://", "dask://host", "dask://host:port", "ray://host:1", "dask", ""])

@@ -6,7 +6,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from lakehouse import flows
-from lakehouse.lake import open_lakehouse
+from lakehouse.verbs import open_lakehouse
 from tests.cli.conftest import plain  # noqa: F401
 from tests.deploy.conftest import Shop, client, shop  # noqa: F401
 
@@ -28,7 +28,7 @@ def test_it_builds_what_is_downstream_if_asked_to(shop: Shop, client: SyncPrefec
         "gold.total",
         "gold.report",
     }
-    assert open_lakehouse().lineage.claims()[1] == []
+    assert open_lakehouse().lineage_store.leases()[1] == []
 
 
 def test_without_it_builds_what_was_named_alone(shop: Shop, client: SyncPrefectClient) -> None:  # noqa: F811

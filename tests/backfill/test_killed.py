@@ -76,7 +76,7 @@ def kill_three_times_and_see(toys: Toys, undisturbed: Toys, chance: random.Rando
     see_one_record_for_each(toys.lake, YEAR)
     see_the_same(toys.lake, undisturbed.lake)
     assert not toys.lake.plan("+gold.totals", YEAR, refresh=True)
-    assert toys.lake.lineage.claims()[1] == []
+    assert toys.lake.lineage_store.leases()[1] == []
 
 
 def test_killed_three_times_it_comes_to_the_same(tmp_path: Path, undisturbed: Toys) -> None:

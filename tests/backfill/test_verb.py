@@ -12,8 +12,8 @@ import pytest
 
 from lakehouse import Daily, Lakehouse, PartitionRange, backfill, bronze, gold, silver
 from lakehouse.errors import MaterializationFailed, PartitionError, PlanError
-from lakehouse.plan import Step
-from lakehouse.step import StepResult
+from lakehouse.execution.results import StepResult
+from lakehouse.planning.steps import Step
 
 daily = Daily("2013-01-01", end="2013-01-07", column="date")
 DAYS = "2013-01-01...2013-01-06"
@@ -92,7 +92,7 @@ def test_each_chunk_goes_through_its_layers_before_the_next_one_begins(lake: Lak
 def test_it_goes_on_where_it_was_interrupted(lake: Lakehouse) -> None:
     with pytest.raises(KeyboardInterrupt):
         lake.backfill("*", DAYS, chunk=1, engine="inline", watcher=Told(interrupt, after=5))
-    assert lake.lineage.claims()[1] == []
+    assert lake.lineage_store.leases()[1] == []
     run = lake.backfill("*", DAYS, chunk=1, engine="inline")
     assert str(run.published("bronze.events")) == "2013-01-04...2013-01-06"
     assert str(run.published("silver.clean")) == "2013-01-03...2013-01-06"
@@ -108,7 +108,7 @@ def test_a_failed_chunk_does_not_stop_the_others_and_is_all_that_is_done_again(l
     with pytest.raises(MaterializationFailed) as caught:
         lake.backfill("+silver.clean", DAYS, chunk=2, engine="inline")
     assert str(caught.value.run.published("silver.clean")) == "2013-01-01...2013-01-02, 2013-01-05...2013-01-06"
-    assert lake.lineage.claims()[1] == []
+    assert lake.lineage_store.leases()[1] == []
     meanwhile.clear()
     again = lake.backfill("+silver.clean", DAYS, chunk=2, engine="inline")
     assert [step.id for step in again.plan.steps] == [
@@ -157,7 +157,7 @@ def test_to_materialize_waits_for_nobody_and_doubles_nothing(lake: Lakehouse) ->
     meanwhile["clean"] = another
     assert lake.backfill("+silver.clean", DAYS, chunk=2, engine="inline").ok
     assert lake.load("bronze.events").collect().height == lake.load("silver.clean").collect().height == 6
-    assert len(lake.lineage.facts("bronze.events")) == 4
+    assert len(lake.lineage_store.facts("bronze.events")) == 4
 
 
 def test_a_backfill_without_partitions_is_refused(lake: Lakehouse) -> None:
@@ -222,7 +222,7 @@ class TestSideBySide:
         with pytest.raises(KeyboardInterrupt):
             lake.backfill("bronze.events", DAYS, chunk=1, parallel=2, engine="prefect", watcher=told)
         assert sorted(told.ended) == [f"bronze.events/2013-01-0{n}" for n in (1, 2, 3)]
-        assert lake.lineage.claims()[1] == []
+        assert lake.lineage_store.leases()[1] == []
         meanwhile.clear()
         run = lake.backfill("bronze.events", DAYS, chunk=1, engine="inline")
         assert str(run.published("bronze.events")) == "2013-01-04...2013-01-06"

@@ -142,7 +142,7 @@ def see_one_record_for_each(lake: Lakehouse, days: str) -> None:
     """Each partition has one fact that stands for it, and no two of them tell of the same version."""
     for key in ASSETS:
         told: Counter[str] = Counter()
-        for fact in lake.lineage.facts(key):
+        for fact in lake.lineage_store.facts(key):
             if fact.status is Status.PUBLISHED:
                 told.update(lake.graph[key].partitions.from_pairs(fact.partitions))
         assert told == Counter(daily.select(days).keys()), key

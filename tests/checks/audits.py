@@ -10,7 +10,7 @@ from lakehouse import Asset, Daily, silver
 from lakehouse.checks import AnyCheck
 from lakehouse.checks.gate import REASONS, Audit, audit
 from lakehouse.io import PARTITION
-from lakehouse.io.keys import token
+from lakehouse.io.tokens import token
 from lakehouse.partitions import Partitions, PartitionSet
 
 DAILY = Daily("2013-01-01", end="2014-01-01", column="day")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lakehouse import Daily, Hourly, Monthly, Static, Unpartitioned
 from lakehouse.errors import WrongFrame
-from lakehouse.io.keys import NOWHERE, from_tokens, spans, token, tokens, within
+from lakehouse.io.tokens import NOWHERE, from_tokens, spans, token, tokens, within
 from lakehouse.partitions import Partitions, TimePartitions
 
 DAILY = Daily("2013-01-01", column="k")

@@ -161,7 +161,7 @@ def test_what_nobody_expected_is_short_too(toys: Toys, monkeypatch: pytest.Monke
     def boom(*_: object) -> None:
         raise RuntimeError("the sky\nfell down")
 
-    monkeypatch.setattr("lakehouse.lake.open_lakehouse", boom)
+    monkeypatch.setattr("lakehouse.verbs.open_lakehouse", boom)
     said = toys("ls")
     assert (said.code, said.out) == (1, "")
     assert said.err == (

@@ -26,7 +26,9 @@ def test_ls_loads_the_assets_and_nothing_that_is_heavy_besides(home: Path) -> No
     _imports_after("ls")  # the first one has dbt parse its project
     loaded = _imports_after("ls")
     assert "lakehouse.assets" in loaded
-    assert loaded.isdisjoint({"prefect", "boto3", "deltalake", "obstore", "dbt", "lakehouse.engines.prefect"})
+    assert loaded.isdisjoint(
+        {"prefect", "boto3", "deltalake", "obstore", "dbt", "lakehouse.integrations.prefect.engine"}
+    )
 
 
 def test_help_loads_not_even_the_assets(home: Path) -> None:

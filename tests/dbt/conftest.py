@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lakehouse import Asset, Lakehouse
-from lakehouse.dbt import DbtProject
+from lakehouse.integrations.dbt import DbtProject
 from tests.dbt.toys import ALL, SHOP, WORLD, doubled, write
 
 

@@ -19,13 +19,13 @@ import pytest
 from lakehouse import Asset, Lakehouse
 from lakehouse.assets.gold import models as reference
 from lakehouse.assets.silver import airlines, airports, flights, weather
-from lakehouse.dbt import DbtProject, dbt_assets
-from lakehouse.dbt.athena import PREFIX
-from lakehouse.dbt.glue import from_glue, to_glue
 from lakehouse.errors import SchemaViolation, SettingsError
+from lakehouse.execution.run import Run
+from lakehouse.integrations.dbt import DbtProject, dbt_assets
+from lakehouse.integrations.dbt.athena import PREFIX
+from lakehouse.integrations.dbt.glue import from_glue, to_glue
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Fact, Status
-from lakehouse.run import Run
 from tests.dbt.toys import ALL, HOLDS, PROJECT, ROWS, SOURCES, orders, write
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
@@ -269,8 +269,8 @@ def test_a_table_that_is_somebody_else_s_is_left_alone(
         "StorageDescriptor": {"Location": "s3://theirs/sums/"},
     }
     service.glue.create_table(DatabaseName=name, TableInput=theirs)
-    fresh = dbt_assets(lake.graph["gold.sums"].maker.folder, sources=ALL, select="sums", target="athena")  # type: ignore[union-attr]
-    own = Lakehouse(fresh, storage=f"s3://{service.bucket}/lake", lineage=lake.lineage)
+    fresh = dbt_assets(lake.graph["gold.sums"].builder.folder, sources=ALL, select="sums", target="athena")  # type: ignore[union-attr]
+    own = Lakehouse(fresh, storage=f"s3://{service.bucket}/lake", lineage=lake.lineage_store)
     assert build(own, "gold.sums").ok, "published all the same"
     assert f"Glue has a table {name}.sums already" in caplog.text
     there = service.glue.get_table(DatabaseName=name, Name="sums")["Table"]

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse
-from lakehouse.dbt import DbtProject, dbt_assets
 from lakehouse.errors import DefinitionError, LakehouseError, SettingsError, UnknownInput
-from lakehouse.lake import open_lakehouse
+from lakehouse.integrations.dbt import DbtProject, dbt_assets
+from lakehouse.verbs import open_lakehouse
 from tests.dbt.toys import ALL, PROJECT, doubled, orders, small, write
 
 META = "models: [{name: one, config: {meta: {lakehouse: %s}}}]"
@@ -143,9 +143,9 @@ def test_a_project_is_named_in_settings(
 def test_a_manifest_that_is_fresh_is_read_without_dbt(shop: DbtProject, here: Path) -> None:
     assert shop.assets
     code = """
-import sys, lakehouse, lakehouse.dbt
+import sys, lakehouse, lakehouse.integrations.dbt
 from tests.dbt.toys import ALL
-assert len(lakehouse.dbt.dbt_assets("shop", sources=ALL)) == 6
+assert len(lakehouse.integrations.dbt.dbt_assets("shop", sources=ALL)) == 6
 found = {m for m in sys.modules if m.partition(".")[0] in ("dbt", "duckdb")}
 assert not found, sorted(found)[:9]
 """

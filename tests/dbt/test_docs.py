@@ -19,9 +19,9 @@ from pandera.typing.polars import LazyFrame
 from lakehouse import Lakehouse, bronze, gold, source
 from lakehouse.checks import not_null
 from lakehouse.cli import main
-from lakehouse.dbt import DbtProject
-from lakehouse.dbt.docs import write_docs
 from lakehouse.errors import SettingsError
+from lakehouse.integrations.dbt import DbtProject
+from lakehouse.integrations.dbt.docs import write_docs
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, doubled, orders, small, write
 
@@ -71,7 +71,7 @@ def test_every_asset_is_there_with_what_it_is(lake: Lakehouse, tmp_path: Path) -
     assert set(told) == {asset.key for asset in lake.graph}
     assert told["bronze.raw_orders"]["description"] == "Four orders a day."
     assert told["gold.sums"]["meta"]["Owners"] == "ann"
-    assert told["silver.orders"]["meta"]["Made from"] == "bronze.raw_orders"
+    assert told["silver.orders"]["meta"]["Built from"] == "bronze.raw_orders"
     assert told["silver.orders"]["meta"]["Partitions"] == "daily 2013-01-01...2013-01-07 by date"
     assert len({told[key]["docs"]["node_color"] for key in ("bronze.raw_orders", "silver.orders", "gold.sums")}) == 3
     assert set(catalog["nodes"] | catalog["sources"]) == {node["unique_id"] for node in told.values()}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.dbt import dbt_assets
+from lakehouse.integrations.dbt import dbt_assets
 from lakehouse.lineage import Fact, Status
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, small, write

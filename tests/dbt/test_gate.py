@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-import lakehouse.dbt.embedded
+import lakehouse.integrations.dbt.embedded
 from lakehouse import Asset, Lakehouse
-from lakehouse.dbt import DbtProject, dbt_assets
+from lakehouse.execution.run import Run
+from lakehouse.integrations.dbt import DbtProject, dbt_assets
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Fact, Status
-from lakehouse.run import Run
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, ROWS, orders, small, write
 
@@ -38,7 +38,7 @@ def test_neighbours_are_one_call_for_each_chunk_and_polars_lies_between(
     lake: Lakehouse, calls: list[dict[str, Any]]
 ) -> None:
     plan = lake.plan("gold.*", WEEK, chunk=4)
-    made = [sorted({s.asset.name for s in u.steps}) for u in plan.units if u.steps[0].asset.maker is not None]
+    made = [sorted({s.asset.name for s in u.steps}) for u in plan.batches if u.steps[0].asset.builder is not None]
     early, late, whole = ["every_order", "shares", "sums"], ["tops"], ["by_region", "regions"]
     assert sorted(made) == sorted([early, early, late, late, whole])
     run = build(lake, chunk=4)
@@ -300,7 +300,7 @@ def test_an_interrupted_call_leaves_nothing(lake: Lakehouse, monkeypatch: pytest
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(lakehouse.dbt.embedded, "_load", interrupt)
+        patch.setattr(lakehouse.integrations.dbt.embedded, "_load", interrupt)
         with pytest.raises(KeyboardInterrupt):
             build(lake, "gold.sums")
     assert len(scratch) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse import Lakehouse
-from lakehouse.dbt import DbtProject, dbt_assets
+from lakehouse.integrations.dbt import DbtProject, dbt_assets
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, small, write
 

@@ -12,9 +12,9 @@ import pytest
 from pandera.typing.polars import LazyFrame
 
 from lakehouse import Asset, AssetGraph, Daily, From, Layer, gold
-from lakehouse.asset import Column
-from lakehouse.dbt import dbt_assets
+from lakehouse.definitions.schema import Column
 from lakehouse.errors import ContractViolation, DefinitionError
+from lakehouse.integrations.dbt import dbt_assets
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, SHOP, Sums, doubled, orders, small, write
 

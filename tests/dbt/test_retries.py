@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse
-from lakehouse.asset import Retry
-from lakehouse.dbt import DbtProject, dbt_assets
-from lakehouse.engines.inline import InlineEngine
+from lakehouse.definitions.policies import Retry
 from lakehouse.errors import DefinitionError, StepError
+from lakehouse.execution.inline import InlineEngine
+from lakehouse.integrations.dbt import DbtProject, dbt_assets
 from lakehouse.lineage import Status
 from tests.dbt.conftest import lake_in
 from tests.dbt.toys import ALL, small, write
@@ -52,7 +52,7 @@ def test_a_call_that_made_nothing_is_made_again(
     monkeypatch.setattr(DbtProject, "_invoke", crash)
     run = patient.materialize("gold.*", DAY, engine=InlineEngine(sleep=slept.append), raise_on_failure=False)
     assert slept == [5, 5]
-    facts = [(f.asset, f.attempt, f.status) for f in patient.lineage.facts("gold.one")]
+    facts = [(f.asset, f.attempt, f.status) for f in patient.lineage_store.facts("gold.one")]
     failures = [("gold.one", n + 1, Status.FAILED) for n in range(min(crashes, 3))]
     if crashes == 2:
         assert run.ok, [r.error for r in run.results]

@@ -9,20 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse import Asset
-from lakehouse.maker import Made, Order
+from lakehouse.definitions.builder import BuildRequest, Built
 from tests.plan.worlds import DAILY, World, asset
 
 
 @dataclass(frozen=True)
 class Team:
-    """A maker that is only named."""
+    """A builder that is only named."""
 
     name: str
 
-    def make(self, orders: Sequence[Order]) -> Mapping[str, Made]:
+    def make(self, orders: Sequence[BuildRequest]) -> Mapping[str, Built]:
         raise NotImplementedError
 
-    def release(self, orders: Sequence[Order]) -> None:
+    def release(self, orders: Sequence[BuildRequest]) -> None:
         raise NotImplementedError
 
 
@@ -30,11 +30,11 @@ TEAMS = {None: None, "a": Team("a"), "b": Team("b")}
 
 
 def world(*made: tuple[str | None, list[int]]) -> World:
-    """Assets by their number, each with its maker and the numbers of its inputs."""
+    """Assets by their number, each with its builder and the numbers of its inputs."""
     assets: list[Asset] = []
-    for number, (maker, inputs) in enumerate(made):
+    for number, (builder, inputs) in enumerate(made):
         one = asset(f"gold.g{number}", *(f"g{i}" for i in inputs), partitions=DAILY)
-        assets.append(replace(one, maker=TEAMS[maker]))
+        assets.append(replace(one, builder=TEAMS[builder]))
     return World(assets)
 
 
@@ -42,26 +42,26 @@ def units(given: World, chunk: int = 30) -> list[set[str]]:
     plan = given.plan(*given.graph.assets, partitions="2013-01-01...2013-01-04", chunk=chunk)
     done: set[str] = set()
     seen: set[str] = set()
-    for unit in plan.units:
+    for unit in plan.batches:
         assert set(unit.after) <= seen, "in an order in which they can run"
         seen.add(unit.id)
         for step in unit.steps:
             assert step.id not in done
             assert set(step.after) <= done
             done.add(step.id)
-        assert len({s.asset.maker for s in unit.steps}) == 1
-        assert len(unit.steps) == 1 or unit.steps[0].asset.maker is not None
+        assert len({s.asset.builder for s in unit.steps}) == 1
+        assert len(unit.steps) == 1 or unit.steps[0].asset.builder is not None
     assert done == {step.id for step in plan.steps}
-    return [{s.asset.name for s in unit.steps} for unit in plan.units]
+    return [{s.asset.name for s in unit.steps} for unit in plan.batches]
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     made = []
     for number in range(draw(st.integers(1, 8))):
-        maker = draw(st.sampled_from([None, "a", "b"]))
+        builder = draw(st.sampled_from([None, "a", "b"]))
         inputs = draw(st.lists(st.integers(0, number - 1), unique=True, max_size=3)) if number else []
-        made.append((maker, inputs))
+        made.append((builder, inputs))
     return world(*made)
 
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from lakehouse import Asset, Daily, Freshness, Layer, Retry, Static, Unpartitioned, bronze, gold, silver
-from lakehouse.asset import Decorator
 from lakehouse.checks import row_count, unique
+from lakehouse.definitions.decorators import Decorator
 from lakehouse.errors import DefinitionError
 from tests.definitions import declared
 

@@ -60,8 +60,8 @@ def test_declaring_a_graph_loads_nothing_heavy() -> None:
         "@silver\n"
         "def clean(raw): ...\n"
         "assert len(AssetGraph([clean])) == 2\n"
-        "import lakehouse.selection\n"
-        "assert lakehouse.selection.select(AssetGraph([clean]), '+silver')"
+        "import lakehouse.definitions.selection\n"
+        "assert lakehouse.definitions.selection.select(AssetGraph([clean]), '+silver')"
     )
     assert loaded.isdisjoint(HEAVY)
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from lakehouse import AssetGraph, bronze, gold, silver
+from lakehouse.definitions.selection import select
 from lakehouse.errors import SelectionError, UnknownAsset
-from lakehouse.selection import select
 
 
 @bronze(tags=["daily", "air"], owners=["ann@x.org"], group="air")

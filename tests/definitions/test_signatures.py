@@ -11,7 +11,8 @@ import pytest
 from pandera.typing.polars import DataFrame, LazyFrame
 
 from lakehouse import AssetGraph, Context, From, PartitionRange, bronze, gold, silver
-from lakehouse.asset import Column, Parameter, Schema
+from lakehouse.definitions.schema import Column, Schema
+from lakehouse.definitions.signature import Parameter
 from lakehouse.errors import DefinitionError
 from tests.definitions import declared
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lakehouse import Asset, AssetGraph, Freshness, bronze, gold, silver, source
-from lakehouse.deploy import declared
 from lakehouse.errors import DefinitionError
+from lakehouse.integrations.prefect.deployments import declared
 
 
 def named(make: Any, name: str, *inputs: Asset, **more: Any) -> Asset:

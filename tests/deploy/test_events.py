@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse
-from lakehouse.engines import events
-from lakehouse.engines.prefect import PrefectEngine
 from lakehouse.errors import EngineError
+from lakehouse.integrations.prefect import events
+from lakehouse.integrations.prefect.engine import PrefectEngine
 from tests.promises.conftest import lake, spoil  # noqa: F401
 from tests.promises.toys import ROWS, clean, totals
 

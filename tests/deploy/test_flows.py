@@ -10,9 +10,9 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 from prefect.client.schemas.objects import FlowRun, State
 
 from lakehouse import flows
-from lakehouse.engines import events
 from lakehouse.errors import MaterializationFailed, PlanError
-from lakehouse.lake import open_lakehouse
+from lakehouse.integrations.prefect import events
+from lakehouse.verbs import open_lakehouse
 from tests.deploy.conftest import Shop
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("shop")]
@@ -42,7 +42,7 @@ def test_a_refresh_is_one_flow_run_with_its_steps_and_its_result(client: SyncPre
         artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["materialization"])), flow_run_filter=only(run)
     )
     assert "| gold.total | " in str(artifact.data)
-    facts = open_lakehouse().lineage.facts("gold.total")
+    facts = open_lakehouse().lineage_store.facts("gold.total")
     assert [fact.flow_run for fact in facts] == [str(run.id)]
 
 

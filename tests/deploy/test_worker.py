@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from lakehouse.lake import open_lakehouse
+from lakehouse.verbs import open_lakehouse
 from tests.deploy.conftest import Shop, make_pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
@@ -152,4 +152,4 @@ def test_a_schedule_fires_and_what_is_downstream_follows_each_publication(
     lake = open_lakehouse()
     assert lake.load("gold.total").collect().item() == 40
     assert lake.load("bronze.orders").select(pl.len()).collect().item() == 3
-    assert {fact.flow_run for fact in lake.lineage.facts("gold.total")} == {str(run.id) for run in follow}
+    assert {fact.flow_run for fact in lake.lineage_store.facts("gold.total")} == {str(run.id) for run in follow}

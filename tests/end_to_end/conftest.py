@@ -28,4 +28,4 @@ def lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         home = {"storage": f"s3://{bucket}/lake", "lineage": f"dynamodb://{bucket}"}
     lake = Lakehouse(assets, **home)
     yield lake
-    lake.lineage.close()
+    lake.lineage_store.close()

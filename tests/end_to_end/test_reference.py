@@ -77,7 +77,7 @@ def test_a_spoiled_day_is_held_back_told_and_mended(
 def test_a_crowd_of_days_is_one_record_for_each_step(lake: Lakehouse) -> None:
     run = lake.materialize("bronze.raw_weather", "2013-02-01...2013-04-30", engine="inline", chunk=45)
     assert len(run.plan) == 2
-    facts = lake.lineage.facts("bronze.raw_weather")
+    facts = lake.lineage_store.facts("bronze.raw_weather")
     assert [f.partitions for f in facts] == [(("2013-02-01", "2013-03-17"),), (("2013-03-18", "2013-04-30"),)]
-    assert lake.lineage.run(run.id) == facts
+    assert lake.lineage_store.run(run.id) == facts
     assert sum(f.rows for f in facts) == lake.load("bronze.raw_weather").select(pl.len()).collect().item()

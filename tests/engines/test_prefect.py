@@ -14,8 +14,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lakehouse import Lakehouse
-from lakehouse.engines.prefect import PrefectEngine
 from lakehouse.errors import EngineError, MaterializationFailed
+from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.lineage import Fact
 from tests.promises.conftest import lake, spoil  # noqa: F401
 from tests.promises.toys import ROWS, clean, events, totals
@@ -133,7 +133,7 @@ def test_retries_are_prefects_and_every_attempt_is_recorded(
     finally:
         object.__setattr__(grand_total, "function", real)
     assert run.frame("gold.grand_total").collect()["days"].item() == 365
-    told = [(str(f.status), f.attempt) for f in lake.lineage.facts("gold.grand_total")]
+    told = [(str(f.status), f.attempt) for f in lake.lineage_store.facts("gold.grand_total")]
     assert told == [("failed", 1), ("published", 2)]
 
 
@@ -171,7 +171,7 @@ def test_an_api_that_does_not_answer_is_one_clear_error_and_nothing_is_done(lake
     ):
         lake.materialize(events, DAYS)
     assert lake.table(events).version() is None
-    assert lake.lineage.facts("bronze.events") == []
+    assert lake.lineage_store.facts("bronze.events") == []
 
 
 def test_another_task_runner_can_be_given(lake: Lakehouse) -> None:  # noqa: F811

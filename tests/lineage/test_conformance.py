@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lakehouse.lineage import Lineage
+from lakehouse.lineage import LineageStore
 from lakehouse.lineage.dynamodb import DynamoDBLineage
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.testing.lineage import LineageConformance, MemoryLineage
@@ -15,18 +15,18 @@ class TestMemory(LineageConformance):
     across_processes = False
 
     @pytest.fixture
-    def lineage(self) -> Lineage:
+    def lineage(self) -> LineageStore:
         return MemoryLineage()
 
 
 class TestSqlite(LineageConformance):
     @pytest.fixture
-    def lineage(self, tmp_path: Path) -> Lineage:
+    def lineage(self, tmp_path: Path) -> LineageStore:
         return SqliteLineage(tmp_path / "not yet there" / "lineage.db")
 
 
 @pytest.mark.aws
 class TestDynamoDB(LineageConformance):
     @pytest.fixture
-    def lineage(self, aws_server: str) -> Lineage:
+    def lineage(self, aws_server: str) -> LineageStore:
         return DynamoDBLineage(f"lineage-{uuid.uuid4()}")

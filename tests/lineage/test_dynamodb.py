@@ -17,7 +17,7 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 
 from lakehouse.errors import LineageError
-from lakehouse.lineage import InputPin, Lineage
+from lakehouse.lineage import InputPin, LineageStore
 from lakehouse.lineage.dynamodb import DynamoDBLineage
 from lakehouse.testing.lineage import sample_fact
 
@@ -107,7 +107,7 @@ def absent(aws_server: str, pauses: list[float]) -> DynamoDBLineage:
     return DynamoDBLineage(f"lineage-{uuid.uuid4()}", sleep=pauses.append)
 
 
-def _nothing_is_there(lineage: Lineage) -> bool:
+def _nothing_is_there(lineage: LineageStore) -> bool:
     return not (
         lineage.facts("silver.flights")
         or lineage.run("run-1")
@@ -116,7 +116,7 @@ def _nothing_is_there(lineage: Lineage) -> bool:
     )
 
 
-def _all_there_once(lineage: Lineage) -> bool:
+def _all_there_once(lineage: LineageStore) -> bool:
     return (
         lineage.facts("silver.flights") == FACTS
         and lineage.run("run-1") == FACTS

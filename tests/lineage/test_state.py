@@ -195,14 +195,14 @@ def _renaming(number: int, version: int, old: str, new: str, **more: Any) -> Fac
 
 
 def test_a_renamed_partition_keeps_its_history() -> None:
-    before = sample_fact(1, version=0, partitions=(("US", "US"), ("EU", "EU")), contents="u" * 16 + "e" * 16)
+    before = sample_fact(1, version=0, partitions=(("US", "US"), ("EU", "EU")), digests="u" * 16 + "e" * 16)
     failed = sample_fact(2, version=None, partitions=(("US", "US"),), status=Status.FAILED)
-    rename = _renaming(3, 1, "US", "us", contents="n" * 16)
+    rename = _renaming(3, 1, "US", "us", digests="n" * 16)
     facts = [before, failed, rename]
     static = Static(["us", "EU"])
     state = AssetState.fold(static, facts)
     assert state.present.keys() == ["us", "EU"]
-    assert state.contents(state.present) == {"us": "n" * 16, "EU": "e" * 16}
+    assert state.digests(state.present) == {"us": "n" * 16, "EU": "e" * 16}
     assert not state.changed_since(0), "its rows are the same data"
     assert state.last(Status.FAILED).keys() == ["us"]
     assert [f.id for f in history(static, facts, static.select("us"))] == [f.id for f in facts]

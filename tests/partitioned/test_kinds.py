@@ -260,7 +260,7 @@ def test_a_change_of_one_combination_is_followed_where_it_leads(tmp_path: Path) 
     lake = sales_in(tmp_path, [])
     lake.refresh("*", engine="inline")
     # As if other rows of one region and day had been published.
-    facts = lake.lineage.facts("silver.clean")
+    facts = lake.lineage_store.facts("silver.clean")
     changed = facts[-1].model_copy(
         update={
             "id": "f" * 32,
@@ -270,7 +270,7 @@ def test_a_change_of_one_combination_is_followed_where_it_leads(tmp_path: Path) 
             "unchanged": (),
         }
     )
-    lake.lineage.append([changed])
+    lake.lineage_store.append([changed])
     state = {one.asset.key: one for one in _stale_without_tables(lake)}
     assert {str(r.partitions) for r in state["gold.by_day"].reasons} == {"2013-01-05"}
     assert {str(r.partitions) for r in state["gold.rolling"].reasons} == {"eu|2013-01-05...2013-01-06"}
@@ -280,15 +280,15 @@ def _stale_without_tables(lake: Lakehouse) -> list[Any]:
     from dataclasses import dataclass
 
     from lakehouse.lineage import AssetState
-    from lakehouse.plan import ready_by
-    from lakehouse.staleness import Reason, stale
+    from lakehouse.planning.demand import ready_by
+    from lakehouse.planning.staleness import Reason, stale
 
     @dataclass
     class Told:
         asset: Asset
         reasons: list[Reason]
 
-    states = {a.key: AssetState.fold(a.partitions, lake.lineage.facts(a.key)) for a in lake.graph}
+    states = {a.key: AssetState.fold(a.partitions, lake.lineage_store.facts(a.key)) for a in lake.graph}
     now = lake.present()
     ready = ready_by(lake.graph, list(lake.graph), lambda one: states[one.key], now)
     return [

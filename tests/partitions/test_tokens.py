@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from lakehouse import Cron, Daily, Dynamic, Every, Multi, Static, Weekly
 from lakehouse.errors import WrongFrame
-from lakehouse.io.keys import NOWHERE, from_tokens, spans, token, tokens, within
 from lakehouse.io.tables import layout
+from lakehouse.io.tokens import NOWHERE, from_tokens, spans, token, tokens, within
 from lakehouse.partitions import Hourly, Partitions, PartitionSet, Present, TimePartitions, Unpartitioned
 
 PRESENT = Present(datetime(2013, 3, 1, tzinfo=UTC), {"customers": ["acme", "a b", "é.", "7"]})

@@ -8,8 +8,9 @@ import pytest
 from lakehouse import Asset, Daily, Hourly, Monthly, Static, Unpartitioned
 from lakehouse.errors import PartitionError, PlanError
 from lakehouse.lineage import AssetState, Status
-from lakehouse.plan import Step, make_plan
-from lakehouse.staleness import Cause
+from lakehouse.planning.plan import make_plan
+from lakehouse.planning.staleness import Cause
+from lakehouse.planning.steps import Step
 from lakehouse.testing.lineage import sample_fact
 from tests.plan.worlds import DAILY, NOW, World, asset, failed_fact, shown
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lakehouse import Asset, Daily, Hourly, Monthly, Static, Unpartitioned
 from lakehouse.errors import PlanError
 from lakehouse.partitions import PartitionMapping, Partitions, PartitionSet, TimePartitions, carry
-from lakehouse.plan import Plan
-from lakehouse.staleness import Cause
+from lakehouse.planning.plan import Plan
+from lakehouse.planning.staleness import Cause
 from tests.plan.worlds import World, asset
 
 NOW = datetime(2013, 3, 10, 3, 30, tzinfo=UTC)
@@ -129,9 +129,9 @@ def test_every_input_partition_is_there_or_made_by_a_step_before(case: Case) -> 
         for edge, read in zip(world.graph.inputs(step.asset), step.inputs, strict=True):
             assert (read.parameter, read.asset) == (edge.parameter.name, edge.asset)
             assert read.version == world.state(read.asset).version
-            makers = [made[i] for i in read.steps]
-            assert all(maker.asset is read.asset for maker in makers)
-            by_steps = PartitionSet(read.asset.partitions, tuple(s for m in makers for s in m.partitions.spans))
+            builders = [made[i] for i in read.steps]
+            assert all(builder.asset is read.asset for builder in builders)
+            by_steps = PartitionSet(read.asset.partitions, tuple(s for m in builders for s in m.partitions.spans))
             if options["upstream"] == "all":
                 assert read.partitions <= by_steps
             assert read.partitions <= by_steps | world.state(read.asset).present
@@ -164,9 +164,9 @@ def test_steps_stand_in_an_order_in_which_they_can_run(case: Case) -> None:
         assert step.after == tuple(dict.fromkeys(i for read in step.inputs for i in read.steps))
         assert step.id not in done
         done.add(step.id)
-    place = {unit.id: n for n, unit in enumerate(plan.units)}
-    assert sorted(s.id for unit in plan.units for s in unit.steps) == sorted(done)
-    assert all(place[before] < place[unit.id] for unit in plan.units for before in unit.after)
+    place = {unit.id: n for n, unit in enumerate(plan.batches)}
+    assert sorted(s.id for unit in plan.batches for s in unit.steps) == sorted(done)
+    assert all(place[before] < place[unit.id] for unit in plan.batches for before in unit.after)
 
 
 @given(plans())

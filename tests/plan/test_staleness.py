@@ -15,8 +15,8 @@ from lakehouse.errors import DefinitionError
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.lineage.facts import DIGEST
 from lakehouse.partitions import Partitions, PartitionSet
-from lakehouse.plan import make_plan
-from lakehouse.staleness import Cause, stale
+from lakehouse.planning.plan import make_plan
+from lakehouse.planning.staleness import Cause, stale
 from tests.plan.worlds import DAILY, NOW, World, asset, published
 
 JANUARY = "2013-01-01...2013-01-31"
@@ -211,9 +211,9 @@ def test_steps_bear_what_stands_for_the_rows_that_are_there() -> None:
     world = pair()
     clean = world.graph["silver.clean"]
     digests = "".join(f"{n:016x}" for n in range(31))
-    know(world, clean.key, published(clean, DAILY.select(JANUARY), 3, contents=digests, rows=310))
+    know(world, clean.key, published(clean, DAILY.select(JANUARY), 3, digests=digests, rows=310))
     (step,) = make_plan(world.graph, [clean], world.state, partitions="2013-01-30...2013-02-02", now=NOW).of(clean)
-    assert step.contents == {"2013-01-30": f"{29:016x}", "2013-01-31": f"{30:016x}"}
+    assert step.digests == {"2013-01-30": f"{29:016x}", "2013-01-31": f"{30:016x}"}
     assert step.rows == 40
 
 
@@ -270,7 +270,7 @@ def test_over_any_history_it_is_what_a_fold_of_single_partitions_says(history: l
                 inputs=(InputPin(asset="bronze.raw", version=version["bronze.raw"], partitions=whole),)
                 if made is clean
                 else (),
-                contents="".join(content[n] * DIGEST for n in sorted(these)),
+                digests="".join(content[n] * DIGEST for n in sorted(these)),
             )
         )
         for n in these:
@@ -290,7 +290,7 @@ def test_over_any_history_it_is_what_a_fold_of_single_partitions_says(history: l
         elif changed.get(n, -1) > read[n][0]:
             expected[n] = Cause.INPUT
     assert told == expected
-    assert states["bronze.raw"].contents(TEN.all(NOW)) == {
+    assert states["bronze.raw"].digests(TEN.all(NOW)) == {
         TEN.key(low + n): content * DIGEST for n, content in rows["bronze.raw"].items()
     }
 

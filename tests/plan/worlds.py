@@ -7,7 +7,8 @@ from typing import Any
 from lakehouse import Asset, AssetGraph, Daily, Layer, bronze, gold, silver
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.partitions import Partitions, PartitionSet
-from lakehouse.plan import Plan, make_plan, ready_by
+from lakehouse.planning.demand import ready_by
+from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.testing.lineage import sample_fact
 
 NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)

@@ -15,10 +15,11 @@ import pytest
 
 from lakehouse import Lakehouse, MaterializationFailed, Retry
 from lakehouse.errors import LineageError, PartitionConflict, StorageError
+from lakehouse.execution.home import RunInfo
+from lakehouse.execution.step import run_step
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import AssetState, Fact, Status, new_id
 from lakehouse.lineage.sqlite import SqliteLineage
-from lakehouse.step import RunInfo, run_step
 from tests.promises import toys
 from tests.promises.toys import ROWS, clean, events, totals
 
@@ -27,7 +28,7 @@ WEEK = "2013-01-01...2013-01-07"
 
 def _current(lake: Lakehouse, asset: str) -> dict[str, list[str]]:
     """For each partition the ids of its current records: always one."""
-    state = AssetState.fold(lake.graph[asset].partitions, lake.lineage.facts(asset))
+    state = AssetState.fold(lake.graph[asset].partitions, lake.lineage_store.facts(asset))
     found: dict[str, list[str]] = {}
     for part, fact in state.current:
         for key in part:
@@ -144,7 +145,7 @@ def test_an_unrecorded_publication_survives_a_later_one(lake: Lakehouse, monkeyp
         lake.materialize(events, WEEK, engine="inline")
     # A run that was planned before, and so knows nothing of it, publishes another week.
     step = lake.plan(events, "2013-01-08...2013-01-14").steps[0]
-    assert lake.lineage.latest_version("bronze.events") is None
+    assert lake.lineage_store.latest_version("bronze.events") is None
     run_step(step, lake, RunInfo(new_id(), datetime.now(UTC), "inline"))
     _consistent(lake, "bronze.events", 14)
 
@@ -264,6 +265,6 @@ def test_a_run_shows_what_it_published_even_after_others_did(lake: Lakehouse, sp
 
 def test_a_table_that_is_gone_is_one_clear_error_and_not_up_to_date(lake: Lakehouse, tmp_path: Path) -> None:
     lake.materialize(events, WEEK, engine="inline")
-    elsewhere = Lakehouse([events], storage=tmp_path / "elsewhere", lineage=lake.lineage)
+    elsewhere = Lakehouse([events], storage=tmp_path / "elsewhere", lineage=lake.lineage_store)
     with pytest.raises(StorageError, match=r"lineage knows version 0 of bronze\.events, but there is no table"):
         elsewhere.refresh(events, WEEK, engine="inline")

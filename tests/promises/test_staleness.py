@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse, Run
-from lakehouse.engines.inline import InlineEngine
-from lakehouse.plan import Plan
-from lakehouse.run import Watcher
-from lakehouse.step import Home, RunInfo, StepResult
+from lakehouse.execution.engine import Watcher
+from lakehouse.execution.home import Home, RunInfo
+from lakehouse.execution.inline import InlineEngine
+from lakehouse.execution.results import StepResult
+from lakehouse.planning.plan import Plan
 
 WEEK = "2013-01-01...2013-01-07"
 DAY = "2013-01-03"
@@ -32,11 +33,11 @@ def built(run: Run) -> dict[str, str]:
 def test_a_refresh_with_nothing_to_do_writes_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     refresh(lake)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")}
-    facts = [len(lake.lineage.facts(a.key)) for a in lake.graph]
+    facts = [len(lake.lineage_store.facts(a.key)) for a in lake.graph]
     run = refresh(lake)
     assert not run.plan
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.parquet")} == before
-    assert [len(lake.lineage.facts(a.key)) for a in lake.graph] == facts
+    assert [len(lake.lineage_store.facts(a.key)) for a in lake.graph] == facts
 
 
 def test_a_source_restated_with_equal_rows_goes_no_further(lake: Lakehouse) -> None:

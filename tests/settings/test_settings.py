@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from lakehouse.errors import DefinitionError, SettingsError
-from lakehouse.lake import assets_in
+from lakehouse.project import assets_in
 from lakehouse.settings import Settings, load_settings
 
 Write = Callable[[str], Path]

@@ -10,14 +10,15 @@ import polars as pl
 import pytest
 
 from lakehouse import Asset, Daily, Lakehouse, Monthly, PartitionRange, Static, Unpartitioned, bronze, silver, source
-from lakehouse.engines.inline import InlineEngine
 from lakehouse.errors import DefinitionError, PartitionError, PlanError, StepError, StorageError
+from lakehouse.execution.engine import Watcher
+from lakehouse.execution.home import Home, RunInfo
+from lakehouse.execution.inline import InlineEngine
+from lakehouse.execution.results import StepResult
 from lakehouse.io import Files
 from lakehouse.lineage import Status
-from lakehouse.observe import Observed
-from lakehouse.plan import Plan
-from lakehouse.run import Watcher
-from lakehouse.step import Home, RunInfo, StepResult
+from lakehouse.lineage.observations import Observed
+from lakehouse.planning.plan import Plan
 from lakehouse.testing import run_asset
 
 daily = Daily("2013-01-01", end="2013-02-01", column="date")
@@ -92,12 +93,12 @@ def test_every_observation_is_a_fact_and_every_publication_names_the_one_it_read
     world.refresh()
     world.arrives(2, n=5)
     world.refresh()
-    facts = world.lake.lineage.facts("source.landing")
+    facts = world.lake.lineage_store.facts("source.landing")
     assert [(f.status, f.partitions) for f in facts] == [
         (Status.OBSERVED, (("2013-01-01", "2013-01-02"),)),
         (Status.OBSERVED, (("2013-01-02", "2013-01-02"),)),
     ]
-    (pin,) = world.lake.lineage.facts("bronze.raw")[-1].inputs
+    (pin,) = world.lake.lineage_store.facts("bronze.raw")[-1].inputs
     assert (pin.asset, pin.version) == ("source.landing", facts[1].version)
     (link,) = world.lake.trace("bronze.raw", "2013-01-02").sources
     assert [one.asset for one in link.links] == ["source.landing"]
@@ -115,7 +116,7 @@ def test_observe_tells_what_is_new_once(world: World) -> None:
 def test_a_plan_looks_but_writes_nothing_down(world: World) -> None:
     world.arrives(1)
     assert world.lake.plan("bronze.raw", WEEK).steps
-    assert world.lake.lineage.facts("source.landing") == []
+    assert world.lake.lineage_store.facts("source.landing") == []
 
 
 def test_it_is_never_materialized(world: World) -> None:
@@ -237,23 +238,23 @@ def test_a_pattern_says_which_partition_a_file_belongs_to(pattern: str, partitio
         file = Path("in") / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("x")
-    found = Files(pattern).find(partitions)
+    found = Files(pattern).by_partition(partitions)
     assert list(found) == keys
     assert all(Path(file.uri).is_file() for files in found.values() for file in files)
 
 
 def test_a_pattern_without_a_place_for_the_partition_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"\{partition\} in the pattern"):
-        Files("in/*.csv").find(daily)
+        Files("in/*.csv").by_partition(daily)
     with pytest.raises(DefinitionError, match=r"leave \{partition\} out"):
-        Files("in/{partition}.csv").find(Unpartitioned())
+        Files("in/{partition}.csv").by_partition(Unpartitioned())
 
 
 def test_a_folder_that_is_not_there_is_told(world: World) -> None:
     with pytest.raises(StorageError, match=r"there is no folder .*/nowhere, where"):
-        Files("nowhere/{partition}.csv").find(daily)
+        Files("nowhere/{partition}.csv").by_partition(daily)
     with pytest.raises(DefinitionError, match="can't be read as a time"):
-        Files("in/{partition:%Q}.csv").find(daily)
+        Files("in/{partition:%Q}.csv").by_partition(daily)
 
 
 def test_what_is_gone_is_told_and_what_was_made_from_it_stays(world: World) -> None:
@@ -294,8 +295,8 @@ def test_what_changed_between_plan_and_step_is_written_down_as_it_was_read(world
     engine = _Late(lambda: world.arrives(1, n=30))
     world.lake.refresh("bronze.raw", WEEK, engine=engine)
     assert world.lake.load("bronze.raw").collect()["n"].to_list() == [30]
-    (pin,) = world.lake.lineage.facts("bronze.raw")[-1].inputs
-    assert pin.version == world.lake.lineage.facts("source.landing")[-1].version
+    (pin,) = world.lake.lineage_store.facts("bronze.raw")[-1].inputs
+    assert pin.version == world.lake.lineage_store.facts("source.landing")[-1].version
     assert not world.lake.plan("bronze.raw", WEEK, refresh=True)
 
 

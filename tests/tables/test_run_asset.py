@@ -124,6 +124,6 @@ def test_a_lakehouse_in_memory_does_what_one_on_disk_does(tmp_path: Any) -> None
         assert memory.load(asset).sort(order).collect().equals(disk.load(asset).sort(order).collect())
     assert memory.load(raw, "2013-01-05").collect().height == 1
     assert run.frame(monthly).collect().height == 1
-    assert {fact.status for fact in memory.lineage.run(run.id)} == {Status.PUBLISHED}
+    assert {fact.status for fact in memory.lineage_store.run(run.id)} == {Status.PUBLISHED}
     with pytest.raises(MaterializationFailed, match="never"):
         MemoryLakehouse([spoiled]).materialize(spoiled)

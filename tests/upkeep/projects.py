@@ -97,7 +97,7 @@ def present(lake: Lakehouse, asset: str) -> str:
 
 def state(lake: Lakehouse, asset: str) -> AssetState:
     """What lineage alone comes to."""
-    return AssetState.fold(lake.graph[asset].partitions, lake.lineage.facts(asset))
+    return AssetState.fold(lake.graph[asset].partitions, lake.lineage_store.facts(asset))
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:

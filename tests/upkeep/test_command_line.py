@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lakehouse.upkeep import Upkeep
+from lakehouse.maintenance import Maintenance
 from tests.upkeep.conftest import Project
 from tests.upkeep.projects import DAILY, DAYS, REGIONS, snapshot
 
@@ -103,9 +103,9 @@ def test_retain(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.write(DAILY.replace("VALUE = 1", "VALUE = 2"))
     project("refresh", "*", "-p", DAYS)
     assert project("state", "retain", "--keep", "90d", "--yes").out == "keep 90d: nothing to do\n"
-    real = Upkeep.__init__
+    real = Maintenance.__init__
     later = datetime.now(UTC) + timedelta(days=100)
-    monkeypatch.setattr(Upkeep, "__init__", lambda self, lake: real(self, lake, now=later))
+    monkeypatch.setattr(Maintenance, "__init__", lambda self, lake: real(self, lake, now=later))
     code, out, err = project("state", "retain", "--keep", "90d", "--dry-run")
     assert (code, err) == (0, "")
     assert "bronze.readings  5 files (" in out
@@ -135,7 +135,7 @@ def test_programs_get_all_that_is_touched(project: Project) -> None:
     assert found == {
         "title": "wipe silver.clean 2013-01-03...2013-01-04",
         "done": True,
-        "acts": [
+        "actions": [
             {
                 "about": "silver.clean",
                 "text": "2 rows removed by one commit, 2013-01-03...2013-01-04 (2 partitions) count as not there",

@@ -9,7 +9,7 @@ import pytest
 from lakehouse import Lakehouse
 from lakehouse.lineage import Status
 from lakehouse.lineage.sqlite import SqliteLineage
-from lakehouse.upkeep import Upkeep
+from lakehouse.maintenance import Maintenance
 from tests.upkeep.projects import DAILY, DAYS, Killed, kill, open_project, outdated, present, refresh, snapshot, state
 
 DAY = "2013-01-03"
@@ -21,10 +21,10 @@ def lake(tmp_path: Path) -> Lakehouse:
     lake = open_project(tmp_path, DAILY)
     refresh(lake)
     lake.materialize("bronze.readings", DAY, engine="inline")
-    Upkeep(lake).forget("silver.clean", "2013-01-05").apply()
-    Upkeep(lake).wipe("bronze.readings", "2013-01-01").apply()
+    Maintenance(lake).forget("silver.clean", "2013-01-05").apply()
+    Maintenance(lake).wipe("bronze.readings", "2013-01-01").apply()
     lake = open_project(tmp_path, DAILY.replace("readings", "trips"))
-    Upkeep(lake).rename("bronze.readings", "bronze.trips").apply()
+    Maintenance(lake).rename("bronze.readings", "bronze.trips").apply()
     return lake
 
 
@@ -33,45 +33,45 @@ def test_it_is_as_before(lake: Lakehouse, tmp_path: Path) -> None:
     stale = outdated(lake)
     plan = [(s.id, [str(r) for r in s.reasons]) for s in lake.plan("*", DAYS, refresh=True).steps]
     (tmp_path / "lineage.db").unlink()
-    Upkeep(lake).rebuild().apply()
+    Maintenance(lake).rebuild().apply()
     assert {a.key: state(lake, a.key) for a in lake.graph} == before
     assert outdated(lake) == stale == {"silver.clean": ["bronze.trips changed"]}
     assert [(s.id, [str(r) for r in s.reasons]) for s in lake.plan("*", DAYS, refresh=True).steps] == plan
     refresh(lake)
     assert outdated(lake) == {}
-    assert not Upkeep(lake).rebuild()
+    assert not Maintenance(lake).rebuild()
 
 
 def test_nothing_is_stale_when_nothing_was(tmp_path: Path) -> None:
     lake = open_project(tmp_path, DAILY)
     refresh(lake)
     (tmp_path / "lineage.db").unlink()
-    Upkeep(lake).rebuild().apply()
+    Maintenance(lake).rebuild().apply()
     assert outdated(lake) == {}
     assert not lake.plan("*", DAYS, refresh=True)
     assert lake.trace("gold.total").sources[0].links[0].links[0].asset == "bronze.readings"
 
 
 def test_only_what_is_missing_is_added(lake: Lakehouse) -> None:
-    facts = lake.lineage.facts("bronze.trips")
-    lake.lineage.remove("bronze.trips", [facts[1].id])
-    change = Upkeep(lake).rebuild("bronze")
-    (act,) = change.acts
-    assert (act.text, act.items) == ("1 fact from the table's log", (facts[1].id,))
+    facts = lake.lineage_store.facts("bronze.trips")
+    lake.lineage_store.remove("bronze.trips", [facts[1].id])
+    change = Maintenance(lake).rebuild("bronze")
+    (action,) = change.actions
+    assert (action.text, action.items) == ("1 fact from the table's log", (facts[1].id,))
     change.apply()
-    assert lake.lineage.facts("bronze.trips") == facts
+    assert lake.lineage_store.facts("bronze.trips") == facts
 
 
 def test_attempts_that_published_nothing_are_not_in_the_log(tmp_path: Path) -> None:
     lake = open_project(tmp_path, DAILY.replace('BAD = ""', f'BAD = "{DAY}"'))
     lake.refresh("silver.clean", DAYS, engine="inline", raise_on_failure=False)
     lake.refresh("silver.clean", DAY, engine="inline", raise_on_failure=False)
-    assert len(lake.lineage.facts("silver.clean")) == 3
+    assert len(lake.lineage_store.facts("silver.clean")) == 3
     (tmp_path / "lineage.db").unlink()
-    change = Upkeep(lake).rebuild("silver.clean")
+    change = Maintenance(lake).rebuild("silver.clean")
     assert change.notes == ("attempts that failed, were skipped, or were held back as a whole are in no table's log",)
     change.apply()
-    assert sorted(f.status for f in lake.lineage.facts("silver.clean")) == [Status.PUBLISHED, Status.REJECTED]
+    assert sorted(f.status for f in lake.lineage_store.facts("silver.clean")) == [Status.PUBLISHED, Status.REJECTED]
     (one,) = lake.status("silver.clean")
     assert str(one.held) == DAY, "what was held back beside a publication is"
 
@@ -83,7 +83,7 @@ def test_keys_that_were_registered_are_registered_again(tmp_path: Path) -> None:
     lake.add_partitions("bronze.sales", ["US", "EU"])
     refresh(lake, None)
     (tmp_path / "lineage.db").unlink()
-    Upkeep(lake).rebuild().apply()
+    Maintenance(lake).rebuild().apply()
     (one,) = lake.status("bronze.sales")
     assert sorted(one.expected) == sorted(one.present) == ["EU", "US"]
     assert not lake.plan("*", refresh=True)
@@ -92,7 +92,7 @@ def test_keys_that_were_registered_are_registered_again(tmp_path: Path) -> None:
 def test_a_dry_run_writes_nothing(lake: Lakehouse, tmp_path: Path) -> None:
     (tmp_path / "lineage.db").unlink()
     there = snapshot(tmp_path)
-    assert Upkeep(lake).rebuild()
+    assert Maintenance(lake).rebuild()
     assert snapshot(tmp_path) == there
 
 
@@ -105,7 +105,7 @@ def test_killed_at_any_moment_it_is_completed_by_calling_it_again(
     with monkeypatch.context() as patch:
         kill(patch, SqliteLineage, "append", when)
         with pytest.raises(Killed):
-            Upkeep(lake).rebuild().apply()
-    Upkeep(lake).rebuild().apply()
+            Maintenance(lake).rebuild().apply()
+    Maintenance(lake).rebuild().apply()
     assert {a.key: state(lake, a.key) for a in lake.graph} == before
     assert present(lake, "bronze.trips") == "2013-01-02...2013-01-05"

@@ -11,7 +11,7 @@ from lakehouse import Lakehouse
 from lakehouse.errors import PartitionConflict, PartitionError, WrongFrame
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage.sqlite import SqliteLineage
-from lakehouse.upkeep import Upkeep
+from lakehouse.maintenance import Maintenance
 from tests.upkeep.projects import (
     REGIONS,
     Killed,
@@ -39,7 +39,7 @@ def before(tmp_path: Path) -> Lakehouse:
 def test_everything_that_shares_the_key_follows(before: Lakehouse, tmp_path: Path) -> None:
     lake = open_project(tmp_path, RENAMED)
     assert present(lake, "bronze.sales") == "EU"
-    change = Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us")
+    change = Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us")
     assert change.notes == ("what is made from them stays as it is, with the old key in it: gold.by_region",)
     change.apply()
     for key in ("bronze.sales", "silver.checked"):
@@ -59,7 +59,7 @@ def test_everything_that_shares_the_key_follows(before: Lakehouse, tmp_path: Pat
 
 def test_its_rows_are_known_when_it_is_built_again(before: Lakehouse, tmp_path: Path) -> None:
     lake = open_project(tmp_path, RENAMED)
-    Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
+    Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
     run = lake.materialize("bronze.sales", "us", engine="inline")
     assert str(run.results[0].unchanged) == "us"
     assert outdated(lake) == {}
@@ -72,13 +72,13 @@ def test_dynamic_keys_can_be_renamed_too(tmp_path: Path) -> None:
     lake = open_project(tmp_path, DYNAMIC)
     lake.add_partitions("bronze.sales", ["US", "EU"])
     refresh(lake, None)
-    Upkeep(lake).rename_partition("bronze.sales", "US", "us").apply()
+    Maintenance(lake).rename_partition("bronze.sales", "US", "us").apply()
     (one,) = lake.status("bronze.sales")
     assert sorted(one.present) == sorted(one.expected) == ["EU", "us"]
-    Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
+    Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
     (one,) = lake.status("silver.checked")
     assert sorted(one.present) == sorted(one.expected) == ["EU", "us"]
-    assert not Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us")
+    assert not Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us")
     assert not lake.plan("silver.checked bronze.sales", refresh=True)
 
 
@@ -99,13 +99,13 @@ def test_killed_at_any_moment_it_is_completed_by_calling_it_again(
     with monkeypatch.context() as patch:
         kill(patch, owner, name, when)
         with pytest.raises(Killed):
-            Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
+            Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
     assert lake.load("bronze.sales").collect().height == 2
-    Upkeep(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
+    Maintenance(lake).rename_partition("bronze.sales silver.checked", "US", "us").apply()
     assert present(lake, "bronze.sales") == present(lake, "silver.checked") == "us...EU"
     assert sorted(lake.load("silver.checked").collect()["region"]) == ["EU", "us"]
     assert not lake.plan("*", refresh=True)
-    again = Upkeep(lake).rename_partition("bronze.sales", "US", "us")
+    again = Maintenance(lake).rename_partition("bronze.sales", "US", "us")
     assert not again
     assert again.notes == ("bronze.sales US was renamed already",)
 
@@ -113,31 +113,31 @@ def test_killed_at_any_moment_it_is_completed_by_calling_it_again(
 def test_a_dry_run_writes_nothing(before: Lakehouse, tmp_path: Path) -> None:
     lake = open_project(tmp_path, RENAMED)
     there = snapshot(tmp_path)
-    (act,) = Upkeep(lake).rename_partition("bronze.sales", "US", "us").acts
-    assert act.text == "US becomes us: 1 row written anew, in one commit"
+    (action,) = Maintenance(lake).rename_partition("bronze.sales", "US", "us").actions
+    assert action.text == "US becomes us: 1 row written anew, in one commit"
     assert snapshot(tmp_path) == there
 
 
 def test_what_was_published_meanwhile_is_not_overwritten(before: Lakehouse, tmp_path: Path) -> None:
     lake = open_project(tmp_path, RENAMED)
-    change = Upkeep(lake).rename_partition("bronze.sales", "US", "us")
+    change = Maintenance(lake).rename_partition("bronze.sales", "US", "us")
     lake.materialize("bronze.sales", "us", engine="inline")
     with pytest.raises(PartitionConflict):
         change.apply()
     with pytest.raises(PartitionError, match="us is published already"):
-        Upkeep(lake).rename_partition("bronze.sales", "US", "us")
+        Maintenance(lake).rename_partition("bronze.sales", "US", "us")
 
 
 def test_what_cannot_be(before: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(PartitionError, match="'US' is still a key"):
-        Upkeep(before).rename_partition("bronze.sales", "US", "EU")
+        Maintenance(before).rename_partition("bronze.sales", "US", "EU")
     with pytest.raises(PartitionError, match="unpartitioned partitions: only static and dynamic keys"):
-        Upkeep(before).rename_partition("gold.by_region", "US", "us")
+        Maintenance(before).rename_partition("gold.by_region", "US", "us")
     lake = open_project(tmp_path, RENAMED)
     with pytest.raises(PartitionError, match="'usa' is no partition key"):
-        Upkeep(lake).rename_partition("bronze.sales", "US", "usa")
+        Maintenance(lake).rename_partition("bronze.sales", "US", "usa")
     with pytest.raises(PartitionError, match=r"nothing of bronze\.sales is published under 'UK'"):
-        Upkeep(lake).rename_partition("bronze.sales", "UK", "us")
+        Maintenance(lake).rename_partition("bronze.sales", "UK", "us")
 
 
 def test_a_column_that_cannot_hold_the_new_key(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_a_column_that_cannot_hold_the_new_key(tmp_path: Path) -> None:
     lake = open_project(tmp_path, years.replace("2012", '"twelve"'))
     there = [p for p in snapshot(tmp_path) if p.startswith("data")]
     with pytest.raises(WrongFrame, match="'region' is of type Int64, which can't hold 'twelve'"):
-        Upkeep(lake).rename_partition("bronze.sales", "2012", "twelve").apply()
+        Maintenance(lake).rename_partition("bronze.sales", "2012", "twelve").apply()
     assert [p for p in snapshot(tmp_path) if p.startswith("data")] == there
     lake = open_project(tmp_path, years.replace("2012", "1912"))
-    Upkeep(lake).rename_partition("bronze.sales", "2012", "1912").apply()
+    Maintenance(lake).rename_partition("bronze.sales", "2012", "1912").apply()
     assert sorted(lake.load("bronze.sales").collect()["region"]) == [1912, 2013]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse, LakehouseError
-from lakehouse.io import keeping
+from lakehouse.io import inventory
 from lakehouse.lineage.sqlite import SqliteLineage
-from lakehouse.upkeep import Change, Upkeep
+from lakehouse.maintenance import Change, Maintenance
 from tests.upkeep.projects import DAILY, DAYS, Killed, kill, open_project, outdated, refresh, snapshot, state
 
 DAY = "2013-01-03"
@@ -32,18 +32,18 @@ def _rebuilt(folder: Path, *, times: int = 2, downstream: bool = True) -> Lakeho
 
 
 def _texts(change: Change) -> list[str]:
-    return [f"{act.about} {act.text}" for act in change.acts]
+    return [f"{action.about} {action.text}" for action in change.actions]
 
 
 def _items(change: Change) -> list[str]:
-    return [item for act in change.acts for item in act.items]
+    return [item for action in change.actions for item in action.items]
 
 
 def test_files_that_no_kept_version_needs_are_removed(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path)
     rows = lake.load("bronze.readings").collect()
     files = set(lake.table(lake.graph["bronze.readings"]).files())
-    change = Upkeep(lake, now=LATER).retain("bronze", versions=1)
+    change = Maintenance(lake, now=LATER).retain("bronze", versions=1)
     gone = _items(change)
     assert len(gone) == 2
     assert not files & set(gone)
@@ -51,14 +51,14 @@ def test_files_that_no_kept_version_needs_are_removed(tmp_path: Path) -> None:
     change.apply()
     assert all(not Path(uri.removeprefix("file://")).exists() for uri in gone)
     assert lake.load("bronze.readings").collect().equals(rows)
-    assert not Upkeep(lake, now=LATER).retain("bronze", versions=1)
+    assert not Maintenance(lake, now=LATER).retain("bronze", versions=1)
     assert [p for p in (tmp_path / "data/bronze/readings").iterdir() if p.is_dir() and not any(p.iterdir())] == []
 
 
 @pytest.mark.parametrize(("versions", "files"), [(1, 3), (2, 2), (3, 1), (4, 0), (9, 0)])
 def test_the_newest_versions_are_kept_whole(tmp_path: Path, versions: int, files: int) -> None:
     lake = _rebuilt(tmp_path, times=3)
-    change = Upkeep(lake, now=LATER).retain("bronze", versions=versions)
+    change = Maintenance(lake, now=LATER).retain("bronze", versions=versions)
     assert len(_items(change)) == files
     change.apply()
     for version in range(4 - min(versions, 4), 4):
@@ -67,21 +67,23 @@ def test_the_newest_versions_are_kept_whole(tmp_path: Path, versions: int, files
 
 def test_a_version_that_was_current_within_the_time_is_kept(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path)
-    assert not Upkeep(lake, now=datetime.now(UTC) + timedelta(days=89)).retain(keep="90d")
-    assert len(_items(Upkeep(lake, now=LATER).retain("bronze", keep="90d"))) >= 2
-    assert not [a for a in Upkeep(lake, now=LATER).retain("bronze", keep="90d", versions=3).acts if "file" in a.text]
+    assert not Maintenance(lake, now=datetime.now(UTC) + timedelta(days=89)).retain(keep="90d")
+    assert len(_items(Maintenance(lake, now=LATER).retain("bronze", keep="90d"))) >= 2
+    assert not [
+        a for a in Maintenance(lake, now=LATER).retain("bronze", keep="90d", versions=3).actions if "file" in a.text
+    ]
 
 
 def test_nothing_younger_than_a_day_goes(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path)
-    assert not Upkeep(lake).retain(versions=1)
-    assert not Upkeep(lake, now=datetime.now(UTC) + timedelta(hours=23)).retain(keep="1h")
-    assert Upkeep(lake, now=datetime.now(UTC) + timedelta(hours=25)).retain(keep="1h")
+    assert not Maintenance(lake).retain(versions=1)
+    assert not Maintenance(lake, now=datetime.now(UTC) + timedelta(hours=23)).retain(keep="1h")
+    assert Maintenance(lake, now=datetime.now(UTC) + timedelta(hours=25)).retain(keep="1h")
 
 
 def test_what_a_current_publication_was_made_from_is_kept(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path, downstream=False)
-    change = Upkeep(lake, now=LATER).retain("bronze", versions=1)
+    change = Maintenance(lake, now=LATER).retain("bronze", versions=1)
     assert len(_items(change)) == 1, "the one in between; the first one went into silver"
     (note,) = change.notes
     assert note.startswith("bronze.readings: 1 file (")
@@ -90,7 +92,7 @@ def test_what_a_current_publication_was_made_from_is_kept(tmp_path: Path) -> Non
     (pin,) = state(lake, "silver.clean").within(lake.graph["silver.clean"].partitions.select(DAY))[0][1].inputs
     assert lake.load("bronze.readings", DAY, version=pin.version).collect()["value"].to_list() == [1]
     lake.refresh("silver.clean", DAYS, engine="inline")
-    assert len(_items(Upkeep(lake, now=LATER).retain("bronze", versions=1))) == 1, "and now it may go"
+    assert len(_items(Maintenance(lake, now=LATER).retain("bronze", versions=1))) == 1, "and now it may go"
 
 
 def test_what_a_killed_run_left_behind_goes_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +105,8 @@ def test_what_a_killed_run_left_behind_goes_after_a_day(tmp_path: Path, monkeypa
         patch.setattr(DeltaLakeTable, "discard", lambda *_, **__: None)
         with pytest.raises(Killed):
             lake.materialize("bronze.readings", DAY, engine="inline")
-    assert not Upkeep(lake).retain("bronze", keep="90d")
-    change = Upkeep(lake, now=datetime.now(UTC) + timedelta(days=2)).retain("bronze", keep="90d")
+    assert not Maintenance(lake).retain("bronze", keep="90d")
+    change = Maintenance(lake, now=datetime.now(UTC) + timedelta(days=2)).retain("bronze", keep="90d")
     (text,) = _texts(change)
     assert "that killed runs left behind removed" in text
     assert len(_items(change)) == 2, "rows, and the log of the candidate"
@@ -120,7 +122,7 @@ def test_rows_that_are_held_back_now_are_kept(tmp_path: Path) -> None:
     for _ in range(2):
         lake.refresh("silver.clean", DAYS, engine="inline", raise_on_failure=False)
     (one,) = lake.status("silver.clean")
-    change = Upkeep(lake, now=LATER).retain("silver", keep="30d")
+    change = Maintenance(lake, now=LATER).retain("silver", keep="30d")
     (gone,) = [i for i in _items(change) if i.startswith("file:")]
     assert gone not in one.quarantine
     change.apply()
@@ -128,55 +130,55 @@ def test_rows_that_are_held_back_now_are_kept(tmp_path: Path) -> None:
     assert lake.table(one.asset).quarantined(held).collect().height == 1
     lake = open_project(tmp_path, DAILY)
     refresh(lake)
-    Upkeep(lake, now=LATER).retain("silver", keep="30d").apply()
+    Maintenance(lake, now=LATER).retain("silver", keep="30d").apply()
     assert list((tmp_path / "data/silver/clean-quarantine").iterdir()) == []
 
 
 def test_superseded_facts_go_and_nothing_changes_by_it(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path, times=4)
-    Upkeep(lake).forget("silver.clean", "2013-01-01").apply()
+    Maintenance(lake).forget("silver.clean", "2013-01-01").apply()
     lake.refresh("silver.clean", DAYS, engine="inline")
     before = {a.key: (state(lake, a.key), lake.trace(a.key).sources) for a in lake.graph}
-    numbers = {key: len(lake.lineage.facts(key)) for key in before}
+    numbers = {key: len(lake.lineage_store.facts(key)) for key in before}
     stale = outdated(lake)
-    Upkeep(lake, now=LATER).retain(keep="30d").apply()
+    Maintenance(lake, now=LATER).retain(keep="30d").apply()
     assert {a.key: (state(lake, a.key), lake.trace(a.key).sources) for a in lake.graph} == before
-    assert len(lake.lineage.facts("bronze.readings")) < numbers["bronze.readings"]
+    assert len(lake.lineage_store.facts("bronze.readings")) < numbers["bronze.readings"]
     assert outdated(lake) == stale
-    assert not Upkeep(lake, now=LATER).retain(keep="30d")
+    assert not Maintenance(lake, now=LATER).retain(keep="30d")
 
 
 def test_facts_are_kept_as_long_as_they_are_young(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path, times=4)
-    assert not [a for a in Upkeep(lake, now=LATER).retain(keep="200d").acts if "fact" in a.text]
-    assert not [a for a in Upkeep(lake, now=LATER).retain(versions=1).acts if "fact" in a.text]
+    assert not [a for a in Maintenance(lake, now=LATER).retain(keep="200d").actions if "fact" in a.text]
+    assert not [a for a in Maintenance(lake, now=LATER).retain(versions=1).actions if "fact" in a.text]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path)
     there = snapshot(tmp_path)
-    assert Upkeep(lake, now=LATER).retain(keep="30d")
+    assert Maintenance(lake, now=LATER).retain(keep="30d")
     assert snapshot(tmp_path) == there
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
-    ("owner", "name"), [(keeping, "delete"), (keeping, "_delete"), (Path, "unlink"), (SqliteLineage, "remove")]
+    ("owner", "name"), [(inventory, "delete"), (inventory, "_delete"), (Path, "unlink"), (SqliteLineage, "remove")]
 )
 def test_killed_at_any_moment_it_is_completed_by_calling_it_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, when: str
 ) -> None:
     lake = _rebuilt(tmp_path, times=3)
-    wanted = _items(Upkeep(lake, now=LATER).retain(keep="30d"))
+    wanted = _items(Maintenance(lake, now=LATER).retain(keep="30d"))
     rows = {asset.key: lake.load(asset).collect() for asset in lake.graph}
     with monkeypatch.context() as patch:
         kill(patch, owner, name, when)
         with pytest.raises(Killed):
-            Upkeep(lake, now=LATER).retain(keep="30d").apply()
-    rest = Upkeep(lake, now=LATER).retain(keep="30d")
+            Maintenance(lake, now=LATER).retain(keep="30d").apply()
+    rest = Maintenance(lake, now=LATER).retain(keep="30d")
     assert set(_items(rest)) <= set(wanted)
     rest.apply()
-    assert not Upkeep(lake, now=LATER).retain(keep="30d")
+    assert not Maintenance(lake, now=LATER).retain(keep="30d")
     assert all(lake.load(key).collect().equals(frame) for key, frame in rows.items())
     assert not [uri for uri in wanted if uri.startswith("file:") and Path(uri.removeprefix("file://")).exists()]
 
@@ -186,13 +188,13 @@ def test_files_of_others_and_a_log_that_lacks_its_beginning_are_left_alone(tmp_p
     table = tmp_path / "data/bronze/readings"
     (table / "notes.txt").write_text("somebody's")
     os.utime(table / "notes.txt", (0, 0))
-    assert not [i for i in _items(Upkeep(lake, now=LATER).retain("bronze", versions=1)) if "notes" in i]
+    assert not [i for i in _items(Maintenance(lake, now=LATER).retain("bronze", versions=1)) if "notes" in i]
     for key in ("bronze.readings",):
         from deltalake import DeltaTable
 
         DeltaTable(str(tmp_path / "data" / key.replace(".", "/"))).create_checkpoint()
     (table / "_delta_log" / f"{0:020}.json").unlink()
-    change = Upkeep(lake, now=LATER).retain("bronze", versions=1)
+    change = Maintenance(lake, now=LATER).retain("bronze", versions=1)
     assert not change
     assert "doesn't go back to its beginning" in change.notes[0]
 
@@ -200,10 +202,10 @@ def test_files_of_others_and_a_log_that_lacks_its_beginning_are_left_alone(tmp_p
 def test_what_cannot_be(tmp_path: Path) -> None:
     lake = open_project(tmp_path, DAILY)
     with pytest.raises(LakehouseError, match="say what to keep"):
-        Upkeep(lake).retain()
+        Maintenance(lake).retain()
     for keep in ("90", "d", "-1d", "0d", "90 days", timedelta(0)):
         with pytest.raises(LakehouseError, match="no length of time"):
-            Upkeep(lake).retain(keep=keep)
+            Maintenance(lake).retain(keep=keep)
     with pytest.raises(LakehouseError, match="1 is the least"):
-        Upkeep(lake).retain(versions=0)
-    assert not Upkeep(lake).retain(versions=1)
+        Maintenance(lake).retain(versions=0)
+    assert not Maintenance(lake).retain(versions=1)

@@ -13,7 +13,7 @@ from obstore.store import S3Store
 
 from lakehouse import Lakehouse, LakehouseError
 from lakehouse.io.storage import Location
-from lakehouse.upkeep import Upkeep
+from lakehouse.maintenance import Maintenance
 from tests.upkeep.projects import DAILY, DAYS, Killed, open_project, outdated, present, refresh
 
 pytestmark = pytest.mark.aws
@@ -69,10 +69,10 @@ def test_a_move_that_was_killed_is_completed(
         with monkeypatch.context() as patch:
             _die_at(patch, name, call)
             with pytest.raises(Killed):
-                Upkeep(lake).rename(OLD, NEW).apply()
+                Maintenance(lake).rename(OLD, NEW).apply()
         left, moved = _objects(bucket, "bronze/readings"), _objects(bucket, "bronze/trips")
         assert {**left, **moved} == there, "nothing is lost"
-    Upkeep(lake).rename(OLD, NEW).apply()
+    Maintenance(lake).rename(OLD, NEW).apply()
     assert _objects(bucket, "bronze/readings") == {}
     moved = _objects(bucket, "bronze/trips")
     assert {path: moved[path] for path in there} == there
@@ -80,7 +80,7 @@ def test_a_move_that_was_killed_is_completed(
     assert present(lake, NEW) == DAYS
     assert outdated(lake) == {}
     assert not lake.plan("*", DAYS, refresh=True)
-    assert not Upkeep(lake).rename(OLD, NEW)
+    assert not Maintenance(lake).rename(OLD, NEW)
 
 
 def test_another_table_is_not_overwritten(tmp_path: Path, bucket: str) -> None:
@@ -88,22 +88,24 @@ def test_another_table_is_not_overwritten(tmp_path: Path, bucket: str) -> None:
     lake.materialize(NEW, DAYS, engine="inline")
     there = _objects(bucket, "")
     with pytest.raises(LakehouseError, match="has been built already"):
-        Upkeep(lake).rename(OLD, NEW)
+        Maintenance(lake).rename(OLD, NEW)
     assert _objects(bucket, "") == there
 
 
 def test_a_retention_and_a_wipe(tmp_path: Path, bucket: str) -> None:
     lake = _open(tmp_path, DAILY, bucket)
     refresh(lake)
-    Upkeep(lake).wipe("silver.clean", "2013-01-03").apply()
+    Maintenance(lake).wipe("silver.clean", "2013-01-03").apply()
     refresh(lake)
     later = datetime.now(UTC) + timedelta(days=50)
     before = _objects(bucket, "")
-    change = Upkeep(lake, now=later).retain(keep="30d")
-    gone = {uri.removeprefix(f"s3://{bucket}/lake/") for act in change.acts for uri in act.items if "//" in uri}
+    change = Maintenance(lake, now=later).retain(keep="30d")
+    gone = {
+        uri.removeprefix(f"s3://{bucket}/lake/") for action in change.actions for uri in action.items if "//" in uri
+    }
     assert gone < set(before)
     assert any(path.startswith("silver/clean/") for path in gone)
     change.apply()
     assert set(before) - set(_objects(bucket, "")) == gone
     assert lake.load("silver.clean").collect().height == 5
-    assert not Upkeep(lake, now=later).retain(keep="30d")
+    assert not Maintenance(lake, now=later).retain(keep="30d")

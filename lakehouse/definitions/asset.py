@@ -1,0 +1,200 @@
+"""Assets: what a dataset is made from, as frozen values, and the decorators that make them.
+
+Nothing here runs anything or knows where data lies. Annotations are read when they are first asked for (by the
+graph), so that assets may be declared in any order.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, final
+
+from lakehouse.definitions.code_version import digest, fingerprint
+from lakehouse.definitions.policies import Freshness, Retry
+from lakehouse.definitions.schema import Schema
+from lakehouse.definitions.signature import Parameter, Signature, read_signature
+from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
+
+if TYPE_CHECKING:
+    import logging
+
+    from lakehouse.checks import AnyCheck
+    from lakehouse.definitions.builder import Builder
+
+
+class Layer(StrEnum):
+    """Where a dataset stands: outside, raw, cleansed, or answering a question."""
+
+    SOURCE = "source"
+    BRONZE = "bronze"
+    SILVER = "silver"
+    GOLD = "gold"
+
+    @property
+    def reads(self) -> frozenset[Layer]:
+        """The layers that it may read from."""
+        match self:
+            case Layer.SOURCE:
+                return frozenset()
+            case Layer.BRONZE:
+                return frozenset({Layer.SOURCE})
+            case Layer.SILVER:
+                return frozenset({Layer.BRONZE, Layer.SILVER})
+            case Layer.GOLD:
+                return frozenset({Layer.SILVER, Layer.GOLD})
+
+
+@final
+@dataclass(frozen=True)
+class Context:
+    """What a step may know about the run it belongs to.
+
+    Parameters:
+        run_id: the run's id
+        asset: key of the asset that is being made
+        partitions: all partitions that the step makes
+        attempt: 1 for the first try
+        started_at: when the run started (UTC)
+        logger: where a function may log
+    """
+
+    run_id: str
+    asset: str
+    partitions: PartitionSet
+    attempt: int
+    started_at: datetime
+    logger: logging.Logger = field(repr=False, compare=False)
+
+
+# ── schemas ───────────────────────────────────────────────────────────────────────────────
+
+
+# ── assets ────────────────────────────────────────────────────────────────────────────────
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Asset:
+    """A dataset as a value: how it is made, cut, checked, named. Built by [source][], [bronze][] and the like.
+
+    Calling an asset calls its plain function, so that a unit test is a function call.
+
+    Parameters:
+        layer: where it stands
+        name: its name; the key is ``layer.name``
+        function: makes it from its inputs
+        partitions: how it is cut
+        checks: what stands before publication, besides its schema
+        description: what it is
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+        retry: how often a step of it is tried
+        freshness: when it is refreshed, and when it is too old
+        declared_version: its code version, where a person gives one
+        builder: what computes it together with others; None: its function does
+        declared: its signature, where it isn't read from the function's annotations
+    """
+
+    layer: Layer
+    name: str
+    function: Callable[..., Any]
+    partitions: Partitions = field(default_factory=Unpartitioned)
+    checks: tuple[AnyCheck, ...] = ()
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    group: str = ""
+    retry: Retry = field(default_factory=Retry)
+    freshness: Freshness | None = None
+    declared_version: str | None = None
+    builder: Builder | None = None
+    declared: Signature | None = None
+
+    @property
+    def key(self) -> str:
+        """Layer and name: ``silver.flights``."""
+        return f"{self.layer}.{self.name}"
+
+    @property
+    def external(self) -> bool:
+        """Whether others write it: it is observed, and never materialized."""
+        return self.layer is Layer.SOURCE
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is cut at all."""
+        return not isinstance(self.partitions, Unpartitioned)
+
+    @property
+    def inputs(self) -> tuple[Parameter, ...]:
+        """The parameters that are inputs, in order."""
+        return self._signature.inputs
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Which of the reserved parameters the function has."""
+        return self._signature.takes
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the return annotation promises."""
+        return self._signature.schema
+
+    @cached_property
+    def code_version(self) -> str:
+        """The declared version, or a fingerprint of the function with its helpers, blind to comments and formatting."""
+        return self.declared_version or fingerprint(self.function)
+
+    @property
+    def schema_version(self) -> str:
+        """A fingerprint of its schema; empty: it has none."""
+        return self.schema.fingerprint if self.schema else ""
+
+    @cached_property
+    def checks_version(self) -> str:
+        """A fingerprint of its checks; empty: it has none."""
+        return digest(*sorted(check.fingerprint for check in self.checks)) if self.checks else ""
+
+    @cached_property
+    def _signature(self) -> Signature:
+        return self.declared or read_signature(self.key, self.function, lambda one: isinstance(one, Asset))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"Asset({self.key})"
+
+    def __reduce_ex__(self, protocol: typing.SupportsIndex) -> Any:
+        # The decorator has put the asset where the function's name points, so the function can't
+        # be pickled by reference, but the asset can. One that isn't found there goes by its parts.
+        module = inspect.getmodule(self.function)
+        if module is not None and getattr(module, getattr(self.function, "__qualname__", ""), None) is self:
+            return _by_name, (module.__name__, self.function.__qualname__)
+        return super().__reduce_ex__(protocol)
+
+
+def _by_name(module: str, name: str) -> Any:
+    import importlib
+
+    return getattr(importlib.import_module(module), name)
+
+
+class AssetSource(ABC):
+    """Something that a module may hold besides assets, and that has assets of its own, such as a dbt project.
+
+    They count as the module's own, but are asked for only when a lakehouse is built or a name is looked up.
+    """
+
+    @property
+    @abstractmethod
+    def assets(self) -> tuple[Asset, ...]:
+        """The assets."""

@@ -1,0 +1,79 @@
+"""What computes several assets in one go, such as a dbt project. A function computes its one asset by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, final
+
+from lakehouse.definitions.asset import Asset, Context
+from lakehouse.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.checks import AnyCheck
+    from lakehouse.io import TableReader
+
+
+@final
+@dataclass(frozen=True)
+class BuildRequest:
+    """One asset that a builder is to make.
+
+    Parameters:
+        asset: the asset
+        partitions: which partitions of it
+        context: of its step
+        needs: for each input, by its parameter, the partitions that these are made from
+        load: reads some partitions of an input by its parameter, at the version that is pinned
+        table: where what is made will be published
+        sources: for each input, by its parameter, its table and the version that is pinned
+    """
+
+    asset: Asset
+    partitions: PartitionSet
+    context: Context
+    needs: Mapping[str, PartitionSet]
+    load: Callable[[str, PartitionSet], pl.LazyFrame] = field(repr=False)
+    table: TableReader | None = field(default=None, repr=False)
+    sources: Mapping[str, tuple[TableReader, int | None]] = field(default_factory=dict, repr=False)
+
+
+@final
+@dataclass(frozen=True)
+class Built:
+    """What came of an order.
+
+    Parameters:
+        frame: the rows; None: they could not be made
+        error: why not
+        checks: what the builder's own tests found, as checks that stand before publication
+    """
+
+    frame: pl.LazyFrame | None
+    error: str | None = None
+    checks: tuple[AnyCheck, ...] = ()
+
+
+class Builder(Protocol):
+    """Computes several assets in one go."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    def make(self, requests: Sequence[BuildRequest]) -> Mapping[str, Built]:
+        """Fill requests, producers before consumers; returns what came of each, by the asset's key.
+
+        The frames stay readable until [Builder.release][] is called with the same requests.
+
+        Raises:
+            StepError: nothing could be made at all
+        """
+        ...
+
+    def release(self, requests: Sequence[BuildRequest]) -> None:
+        """Let go of what was made; everything worth keeping is published by now."""
+        ...

@@ -1,1 +1,0 @@
-"""Engines: they walk a plan. `inline` does so by itself, `prefect` as a Prefect flow."""

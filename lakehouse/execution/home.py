@@ -1,0 +1,69 @@
+"""What a step is given to work with: where tables and lineage are, and the run that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, final
+
+from lakehouse.definitions.asset import Asset
+from lakehouse.lineage import LineageStore
+from lakehouse.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lakehouse.io import Table, TableReader
+
+
+class Home(Protocol):
+    """What a step has to know of the lakehouse it works for."""
+
+    @property
+    def lineage_store(self) -> LineageStore:
+        """Where facts are written."""
+        ...
+
+    def table(self, asset: Asset) -> Table:
+        """Where an asset's rows live."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class RunInfo:
+    """The run that a step belongs to.
+
+    Parameters:
+        id: the run
+        started: when it started (UTC)
+        engine: what runs it
+        title: what was asked for, in words
+        flow_run: Prefect's id of the flow run
+    """
+
+    id: str
+    started: datetime
+    engine: str
+    title: str = ""
+    flow_run: str | None = None
+
+
+def load(
+    table: TableReader, asset: Asset, partitions: PartitionSet | None, *, version: int | None = None
+) -> pl.LazyFrame:
+    """Read an asset's rows lazily, with the types that its schema promises.
+
+    Parameters:
+        table: where they live
+        asset: what is read
+        partitions: which partitions; None: all
+        version: the table version; None: the newest
+
+    Raises:
+        StorageError: the table or the version is not there
+    """
+    from lakehouse.io.frames import restore
+
+    frame = table.scan(partitions if asset.partitioned else None, version=version)
+    return restore(frame, {c.name: c.dtype for c in asset.schema.columns} if asset.schema else {})

@@ -1,0 +1,83 @@
+"""What came of a step, partition by partition."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
+
+from lakehouse.errors import (
+    LakehouseError,
+)
+from lakehouse.lineage import Fact, Status
+from lakehouse.partitions import PartitionSet
+from lakehouse.planning.steps import Step
+
+if TYPE_CHECKING:
+    pass
+
+
+@final
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step, partition by partition.
+
+    Parameters:
+        step: the step's id
+        asset: key of what it makes
+        published: what readers see now; version: the table version that shows it
+        rejected: what its checks held back
+        failed: what an error kept from being made; error: that error
+        skipped: what was left out because its input isn't there
+        unchanged: of what is published, what has the very rows that it had before
+        current: what was left as it is, because no input of it has changed after all
+        facts: what was recorded
+        seconds: how long it took
+        unrecorded: whether lineage doesn't know yet what was published
+    """
+
+    step: str
+    asset: str
+    published: PartitionSet
+    rejected: PartitionSet
+    failed: PartitionSet
+    skipped: PartitionSet
+    unchanged: PartitionSet
+    current: PartitionSet
+    version: int | None = None
+    error: str | None = None
+    facts: tuple[Fact, ...] = ()
+    seconds: float = 0.0
+    unrecorded: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything that the step was to make is published and recorded."""
+        return not (self.absent or self.unrecorded)
+
+    @property
+    def absent(self) -> PartitionSet:
+        """What the step was to make and did not publish."""
+        return self.rejected | self.failed | self.skipped
+
+    @property
+    def rows(self) -> int:
+        """How many rows were published."""
+        return sum(f.rows for f in self.facts if f.status is Status.PUBLISHED)
+
+    @property
+    def changed(self) -> PartitionSet:
+        """What has other rows now than before."""
+        return self.published - self.unchanged
+
+    @classmethod
+    def of_outlook(cls, step: Step, todo: PartitionSet, skipped: PartitionSet) -> StepResult:
+        """What is known of a step before it is done: what it will make, if nothing fails, and what it can't."""
+        none = step.asset.partitions.empty()
+        return cls(step.id, step.asset.key, todo, none, none, skipped, none, step.partitions - todo - skipped)
+
+    @classmethod
+    def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
+        """The result of a step that raised."""
+        none = step.asset.partitions.empty()
+        told = error.message if isinstance(error, LakehouseError) else str(error)
+        return cls(step.id, step.asset.key, none, none, step.partitions, none, none, none, error=told, facts=facts)

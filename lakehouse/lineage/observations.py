@@ -1,0 +1,157 @@
+"""External assets: what others write is looked at, and what changed of it is written down."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol, final, runtime_checkable
+
+from lakehouse.definitions.asset import Asset
+from lakehouse.errors import LakehouseError, PartitionError, StepError
+from lakehouse.lineage import AssetState, Fact, Status, new_id
+from lakehouse.lineage.facts import DIGEST
+from lakehouse.partitions import Partitions, PartitionSet
+
+
+class FoundFile(Protocol):
+    """A file that somebody else wrote."""
+
+    @property
+    def uri(self) -> str:
+        """Where it lies."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the file does."""
+        ...
+
+
+@runtime_checkable
+class Finder(Protocol):
+    """Finds files, such as [lakehouse.io.Files][]."""
+
+    def by_partition(self, partitions: Partitions) -> Mapping[str, Sequence[FoundFile]]:
+        """The files of each partition, by its key."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Observed:
+    """What there is of an external asset: what a Bronze function is given for a parameter that is one.
+
+    Parameters:
+        partitions: the partitions that are meant
+        versions: of those that are there, what changes whenever they do, by key
+        uris: their files, where the source told of files: paths on disk, or ``s3://...``
+    """
+
+    partitions: PartitionSet
+    versions: Mapping[str, str]
+    uris: tuple[str, ...] = ()
+
+
+def look(asset: Asset, partitions: PartitionSet | None = None) -> Observed:
+    """Ask an external asset what there is of it just now.
+
+    Parameters:
+        asset: the asset
+        partitions: which partitions are meant; None: all
+
+    Raises:
+        StepError: its function raised, or returned what is neither files nor versions
+        StorageError: its files can't be listed
+    """
+    try:
+        told = asset.function()
+    except LakehouseError:
+        raise
+    except Exception as error:
+        raise StepError(f"{asset.key}: looking at it raised {type(error).__name__}: {error}") from error
+    uris: dict[str, tuple[str, ...]] = {}
+    if isinstance(told, Finder):
+        files = told.by_partition(asset.partitions)
+        uris = {key: tuple(f.uri for f in found) for key, found in files.items()}
+        versions = {key: repr([(f.uri, f.version) for f in found]) for key, found in files.items()}
+    elif isinstance(told, str) and not asset.partitioned:
+        versions = {"": told}
+    elif isinstance(told, Mapping) and all(isinstance(v, str) for v in told.values()):
+        versions = dict(told)
+    else:
+        raise StepError(
+            f"{asset.key} returned {type(told).__name__}; a source returns Files, or each partition's version by key",
+            hint='e.g. {"2013-01-01": etag}; without partitions a string',
+        )
+    try:
+        placed = {asset.partitions.key(asset.partitions.parse(key)): key for key in versions}
+    except PartitionError as error:
+        raise StepError(f"{asset.key} told of a partition that can't be: {error.message}", hint=error.hint) from None
+    meant = {k: given for k, given in placed.items() if partitions is None or k in partitions}
+    return Observed(
+        partitions if partitions is not None else _set(asset, meant),
+        {key: versions[given] for key, given in meant.items()},
+        tuple(uri for given in meant.values() for uri in uris.get(given, ())),
+    )
+
+
+def observe(asset: Asset, known: AssetState) -> list[Fact]:
+    """What changed of an external asset since it was last looked at, as facts: what is new or other, and what is gone.
+
+    Parameters:
+        asset: the asset
+        known: what lineage says of it
+
+    Raises:
+        StepError, StorageError: as [look][]
+    """
+    versions = look(asset).versions
+    changed = observation(asset, versions, known.digests(known.present))
+    gone = known.present - _set(asset, versions)
+    facts = [changed] if changed else []
+    return [*facts, _fact(asset, Status.WIPED, gone, "")] if gone else facts
+
+
+def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, str]) -> Fact | None:
+    """What of some versions is another than what is known, as a fact; None: nothing is.
+
+    Parameters:
+        asset: the external asset
+        versions: what was found, by partition key
+        known: what stands for what was found before, by partition key
+    """
+    digests = {key: _digest(version) for key, version in versions.items()}
+    changed = _set(asset, {key: digest for key, digest in digests.items() if known.get(key) != digest})
+    if not changed:
+        return None
+    return _fact(asset, Status.OBSERVED, changed, "".join(digests[key] for key in changed))
+
+
+def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str) -> Fact:
+    now = datetime.now(UTC)
+    return Fact(
+        id=new_id(),
+        asset=asset.key,
+        status=status,
+        partitions=partitions.to_pairs(),
+        run=new_id(),
+        started=now,
+        finished=now,
+        # Time stands where others have the version of their table: two who look at once need two numbers.
+        version=time.time_ns() // 1000,
+        digests=digests,
+        host=platform.node(),
+    )
+
+
+def _set(asset: Asset, keys: Mapping[str, object]) -> PartitionSet:
+    ordinals = [asset.partitions.parse(key) for key in keys]
+    return PartitionSet(asset.partitions, tuple((o, o + 1) for o in ordinals))
+
+
+def _digest(version: str) -> str:
+    return hashlib.blake2b(version.encode(), digest_size=DIGEST // 2).hexdigest()

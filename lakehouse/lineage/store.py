@@ -1,0 +1,111 @@
+"""Who may read and write lineage, and what a store keeps besides facts: leases of runs that are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import TypeAdapter, ValidationError
+
+from lakehouse.errors import LineageError
+from lakehouse.lineage.facts import Fact, Record, _Json
+from lakehouse.partitions import Pairs
+
+
+class Lease(Record):
+    """What a run is about to build. Unlike a fact it goes when the run ends.
+
+    Parameters:
+        run: id of the run
+        partitions: which partitions of which assets, by key; of an asset with none: all
+        host: the machine that it runs on; process: id of its process there
+        expires: when it counts no longer, unless it is renewed (UTC)
+    """
+
+    run: str
+    partitions: dict[str, Pairs]
+    host: str
+    process: str
+    expires: datetime
+
+
+_LEASES = TypeAdapter(list[Lease])
+
+
+def leases_to_json(leases: Sequence[Lease]) -> str:
+    """Leases as one line of JSON."""
+    return _LEASES.dump_json(list(leases)).decode()
+
+
+def leases_from_json(text: _Json) -> list[Lease]:
+    """Read back what [leases_to_json][] wrote.
+
+    Raises:
+        LineageError: these are no leases
+    """
+    try:
+        return _LEASES.validate_json(text)
+    except ValidationError as error:
+        raise LineageError(f"leases can't be read: {error.errors(include_url=False)[0]['msg']}") from error
+
+
+class LineageReader(Protocol):
+    """Reads facts. Planning and display get no more than this."""
+
+    def facts(self, asset: str) -> list[Fact]:
+        """Every fact about an asset, in the order of their ids."""
+        ...
+
+    def latest_version(self, asset: str) -> int | None:
+        """The highest table version that a fact of the asset names; None: never published."""
+        ...
+
+    def run(self, run: str) -> list[Fact]:
+        """Everything that a run did, in the order of the facts' ids."""
+        ...
+
+    def built_from(self, asset: str) -> list[Fact]:
+        """Every published fact that names the asset among its inputs, in the order of their ids."""
+        ...
+
+
+class LineageStore(LineageReader, Protocol):
+    """Reads and appends facts, and removes those that nobody needs any more."""
+
+    @property
+    def uri(self) -> str:
+        """What `open_lineage` opens this very store with."""
+        ...
+
+    def append(self, facts: Sequence[Fact]) -> None:
+        """Write facts: all of a call or none. A fact whose id is there already is left as it is.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def remove(self, asset: str, ids: Collection[str]) -> None:
+        """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def leases(self) -> tuple[int, list[Lease]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+        ...
+
+    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+        """Put other leases in the place of those of a version; False: they are of another version by now.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

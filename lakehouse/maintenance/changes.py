@@ -1,0 +1,58 @@
+"""Changes: what is to be done, worked out and not yet done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    pass
+
+
+@final
+@dataclass(frozen=True)
+class Action:
+    """One thing that is done.
+
+    Parameters:
+        about: the asset
+        text: what is done
+        do: does it; done already, it does nothing
+        items: what it is done to: partitions, files, ids of facts
+    """
+
+    about: str
+    text: str
+    do: Callable[[], None] = field(repr=False, compare=False)
+    items: tuple[str, ...] = field(default=(), repr=False)
+
+
+@final
+@dataclass(frozen=True)
+class Change:
+    """What is to be done, worked out and not yet done. Empty, there is nothing to do.
+
+    Parameters:
+        title: what was asked for
+        actions: what is done, in this order; whatever moment it is interrupted at, asking for it again completes it
+        notes: what else there is to know
+        destructive: whether something is lost by it
+    """
+
+    title: str
+    actions: tuple[Action, ...]
+    notes: tuple[str, ...] = ()
+    destructive: bool = False
+
+    def apply(self) -> None:
+        """Do it.
+
+        Raises:
+            PartitionConflict: one of the partitions was published meanwhile; StorageError, LineageError: out of reach
+        """
+        for action in self.actions:
+            action.do()
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)

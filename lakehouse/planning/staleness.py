@@ -1,0 +1,199 @@
+"""What is out of date, and why: a pure function of the assets and of what lineage says of them.
+
+An input counts as changed when the *content* of a partition is another than the one that was read, not when it was
+published again. Everything here is arithmetic on intervals: what it costs doesn't grow with the partitions in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from typing import final
+
+from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.lineage import AssetState, Fact
+from lakehouse.lineage.state import new_keys
+from lakehouse.partitions import Multi, Now, PartitionSet, Present, TimePartitions
+
+States = Callable[[Asset], AssetState]
+"""What lineage says of an asset."""
+
+
+class Cause(StrEnum):
+    """Why a partition is built."""
+
+    ASKED = "asked for"
+    MISSING = "missing"
+    HELD = "held back last time"
+    CODE = "code changed"
+    SCHEMA = "schema changed"
+    CHECKS = "checks changed"
+    INPUT = "changed"
+    AGE = "older than"
+    DUE = "due by its schedule"
+    MAYBE = "if it changes"
+    UPSTREAM = "missing upstream of"
+    REBUILT = "upstream of"
+
+
+@final
+@dataclass(frozen=True)
+class Reason:
+    """Why some partitions of an asset are built.
+
+    Parameters:
+        cause: the kind of reason
+        partitions: which of them
+        about: what it is about: the consumer that needs them, the input that changed, the age that is allowed
+    """
+
+    cause: Cause
+    partitions: PartitionSet
+    about: str | None = None
+
+    def __str__(self) -> str:
+        match self.cause:
+            case Cause.INPUT:
+                return f"{self.about} changed"
+            case Cause.MAYBE:
+                return f"if {self.about} changes"
+            case _:
+                return f"{self.cause} {self.about}" if self.about else str(self.cause)
+
+
+def stale(
+    graph: AssetGraph,
+    asset: Asset,
+    wanted: PartitionSet,
+    states: States,
+    ready: Mapping[str, PartitionSet],
+    now: Now,
+) -> list[Reason]:
+    """Why some partitions of an asset have to be built; each partition has one reason, the first of these.
+
+    It was never built; it was held back; the asset's code, schema or checks are others than those that made it; an
+    input has other rows than it was made from; it is too old; or its schedule has come round, if it has no inputs.
+
+    Parameters:
+        graph: all assets
+        asset: the asset
+        wanted: the partitions in question
+        states: what lineage says of an asset
+        ready: of each input, by its key, what can be made of it by now
+        now: the present
+    """
+    state = states(asset)
+    held = state.held & wanted
+    missing = wanted - state.present
+    reasons = _Reasons(wanted)
+    reasons.add(Cause.HELD, missing & held)
+    reasons.add(Cause.MISSING, missing)
+    made = state.within(wanted)
+    for cause, differs in _VERSIONS:
+        reasons.add(cause, _all(wanted, (part for part, fact in made if differs(asset, fact))))
+    reasons.add(Cause.CODE, _all(wanted, (part for part, fact in made if _other_inputs(graph, asset, fact, states))))
+    for edge in graph.inputs(asset):
+        source, there = states(edge.asset), ready[edge.asset.key]
+        mapping = graph.mapping(asset, edge, now, there)
+        known, whole = there & source.present, edge.asset.partitions.all(now)
+        touched = []
+        for part, fact in made:
+            read, changed = _read(fact, edge.asset, source)
+            added = (mapping.upstream(part) & known) - read
+            touched.append(mapping.downstream(changed | added) & part)
+            gone = read - whole
+            if gone:
+                touched.append(graph.mapping(asset, edge, now, read).downstream(gone) & part)
+            if not asset.partitioned and _names_what_is_none(fact, edge.asset, source):
+                touched.append(part)
+        reasons.add(Cause.INPUT, _all(wanted, touched), edge.asset.key)
+    reasons.add(Cause.HELD, held)
+    if asset.freshness is not None and asset.freshness.max_age is not None:
+        oldest = Present.of(now).now - asset.freshness.max_age
+        aged = _all(wanted, (part for part, fact in made if fact.finished < oldest))
+        if isinstance(asset.partitions, TimePartitions):
+            newest = asset.partitions.all(now)
+            aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))
+        reasons.add(Cause.AGE, aged, _age(asset.freshness.max_age.total_seconds()))
+    if asset.freshness is not None and not asset.inputs and not isinstance(asset.partitions, TimePartitions | Multi):
+        clock = Present.of(now).now
+        due = _all(wanted, (part for part, fact in made if asset.freshness.due(fact.started, clock)))
+        reasons.add(Cause.DUE, due)
+    return reasons.found
+
+
+class _Reasons:
+    """Reasons, in the order of their weight: a partition that has one gets no other."""
+
+    def __init__(self, wanted: PartitionSet) -> None:
+        self.rest = wanted
+        self.found: list[Reason] = []
+
+    def add(self, cause: Cause, partitions: PartitionSet, about: str | None = None) -> None:
+        new = partitions & self.rest
+        if new:
+            self.found.append(Reason(cause, new, about))
+            self.rest = self.rest - new
+
+
+def _other_code(asset: Asset, fact: Fact) -> bool:
+    return fact.code_version != asset.code_version
+
+
+def _other_schema(asset: Asset, fact: Fact) -> bool:
+    return asset.declared_version is None and fact.schema_version != asset.schema_version
+
+
+def _other_checks(asset: Asset, fact: Fact) -> bool:
+    return asset.declared_version is None and fact.checks_version != asset.checks_version
+
+
+_VERSIONS: Sequence[tuple[Cause, Callable[[Asset, Fact], bool]]] = (
+    (Cause.CODE, _other_code),
+    (Cause.SCHEMA, _other_schema),
+    (Cause.CHECKS, _other_checks),
+)
+"""A version that a person declared stands for code, schema and checks alike."""
+
+
+def _other_inputs(graph: AssetGraph, asset: Asset, fact: Fact, states: States) -> bool:
+    """Whether a publication was made from other assets than it would be now, or from the same in another order."""
+    edges = [edge.asset for edge in graph.inputs(asset)]
+    names = {name: one.key for one in edges for name in (*states(one).formerly, one.key)}
+    read = [names.get(key, key) for key, _ in groupby(pin.asset for pin in fact.inputs)]
+    return asset.declared_version is None and read != [key for key, _ in groupby(one.key for one in edges)]
+
+
+def _read(fact: Fact, asset: Asset, state: AssetState) -> tuple[PartitionSet, PartitionSet]:
+    """What a publication read of an input, by whatever name it had, and what of that has other rows by now."""
+    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
+    pins = pins or [pin for pin in fact.inputs if pin.asset in state.formerly]
+    read = changed = asset.partitions.empty()
+    if not pins:
+        return read, state.present
+    for pin in pins:
+        these = asset.partitions.from_pairs(new_keys(pin.partitions, state.renames, pin.version or 0))
+        read = read | these
+        changed = changed | (state.changed_since(pin.version) & these)
+    return read, changed
+
+
+def _names_what_is_none(fact: Fact, asset: Asset, state: AssetState) -> bool:
+    """Whether a publication read a partition that the input's definition doesn't have any more."""
+    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
+    pairs = [pair for pin in pins for pair in new_keys(pin.partitions, state.renames, pin.version or 0)]
+    return not all(asset.partitions.from_pairs([pair]) for pair in pairs)
+
+
+def _all(like: PartitionSet, parts: Iterable[PartitionSet]) -> PartitionSet:
+    return PartitionSet(like.partitions, tuple(span for part in parts for span in part.spans))
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds:g}s"

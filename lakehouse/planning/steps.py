@@ -1,0 +1,145 @@
+"""Steps: the wanted partitions of each asset in chunks, with what each chunk reads and waits for."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.graph import Edge
+from lakehouse.partitions import Now, PartitionMapping, PartitionSet, Rule
+from lakehouse.planning.demand import Demand, union_of_reasons
+from lakehouse.planning.staleness import Cause, Reason
+
+
+@final
+@dataclass(frozen=True)
+class Input:
+    """What a step reads of one input.
+
+    Parameters:
+        parameter: the function's parameter
+        asset: the asset that fills it
+        partitions: which of its partitions
+        version: the table version that the plan saw; None: not there yet
+        steps: ids of the steps of this plan that make these partitions
+        rule: how its partitions become the step's, where that was said outright
+        digests: of an external asset, what stood for its partitions when the plan was made
+    """
+
+    parameter: str
+    asset: Asset
+    partitions: PartitionSet
+    version: int | None
+    steps: tuple[str, ...]
+    rule: Rule | None = None
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class Step:
+    """One unit of work: a chunk of an asset's partitions.
+
+    Parameters:
+        id: unique in its plan
+        asset: what is made
+        partitions: which partitions of it
+        inputs: what is read
+        reasons: why, for all of the partitions
+        now: the present as the plan saw it
+        chunk: number of the chunk, the same for assets that are cut alike
+        digests: what stands for the rows that are there, by partition key; since: the table version that has them
+        rows: how many rows it may come to, going by what was published before; None: nothing was
+    """
+
+    id: str
+    asset: Asset
+    partitions: PartitionSet
+    inputs: tuple[Input, ...]
+    reasons: tuple[Reason, ...]
+    now: Now = field(repr=False)
+    chunk: int = 0
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    since: int | None = None
+    rows: int | None = None
+
+    @property
+    def maybe(self) -> PartitionSet:
+        """The partitions that are built only if an input of theirs changes in this run."""
+        return union_of_reasons(self.asset.partitions, [r for r in self.reasons if r.cause is Cause.MAYBE])
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Ids of the steps that have to come first."""
+        return tuple(dict.fromkeys(i for given in self.inputs for i in given.steps))
+
+    def mapping(self, given: Input) -> PartitionMapping:
+        """How the partitions of an input become those of the step."""
+        return PartitionMapping(
+            self.asset.partitions, given.asset.partitions, self.now, given.rule, there=given.partitions
+        )
+
+
+def make_steps(wants: Demand, chunk: int) -> tuple[Step, ...]:
+    """The wanted partitions of each asset in chunks, producers first."""
+    wanted = {asset.key: these for asset in wants.assets if (these := wants.of(asset))}
+    # Assets that are cut alike are chunked at the same places, so that a chunk needs one chunk of its input.
+    alike: dict[Any, list[PartitionSet]] = {}
+    for these in wanted.values():
+        alike.setdefault(these.partitions.domain, []).append(these)
+    anchors = {domain: _union(found) for domain, found in alike.items()}
+    made: dict[str, list[Step]] = {}
+    for asset in wants.assets:
+        if asset.key in wanted:
+            these = wanted[asset.key]
+            cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
+            made[asset.key] = [_step(wants, asset, part, made, number) for number, part in cells]
+    return tuple(step for steps in made.values() for step in steps)
+
+
+def _union(alike: Sequence[PartitionSet]) -> PartitionSet:
+    return PartitionSet(alike[0].partitions, tuple(span for one in alike for span in one.spans))
+
+
+def _step(wants: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:
+    state = wants.states(asset)
+    each = state.rows_per_partition
+    return Step(
+        id=f"{asset.key}/{part.extent}" if asset.partitioned else asset.key,
+        asset=asset,
+        partitions=part,
+        inputs=tuple(_input(wants, asset, part, edge, made) for edge in wants.graph.inputs(asset)),
+        reasons=tuple(
+            Reason(r.cause, r.partitions & part, r.about) for r in wants.reasons[asset.key] if r.partitions & part
+        ),
+        now=wants.now,
+        chunk=chunk,
+        digests=state.digests(part),
+        since=state.version,
+        rows=None if each is None else round(each * len(part)),
+    )
+
+
+def _input(wants: Demand, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:
+    needed = wants.needed(asset, edge, part)
+    return Input(
+        edge.parameter.name,
+        edge.asset,
+        needed,
+        wants.states(edge.asset).version,
+        _makers(made.get(edge.asset.key, ()), needed),
+        edge.rule,
+        wants.states(edge.asset).digests(needed) if edge.asset.external else {},
+    )
+
+
+def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:
+    """The steps that make some of these partitions. Steps of an asset are in order and don't overlap."""
+    if not needed:
+        return ()
+    first = bisect_right(steps, needed.hull.low, key=lambda s: s.partitions.hull.high)
+    last = bisect_left(steps, needed.hull.high, key=lambda s: s.partitions.hull.low)
+    return tuple(s.id for s in steps[first:last] if s.partitions & needed)
