@@ -424,9 +424,7 @@ class DeltaLakeTable:
                     hint="run it again",
                 )
             if _overlap(ours, theirs):
-                both = PartitionSet(partitions.partitions, partitions.spans) & from_tokens(
-                    partitions.partitions, _listed(partitions, theirs)
-                )
+                both = from_tokens(partitions.partitions, _listed(partitions, theirs))
                 raise PartitionConflict(
                     f"{self.uri}: {both} was published by another run while this step ran; its rows stay, "
                     f"this step's were not published",

@@ -185,8 +185,7 @@ def _absent(run: Run) -> str | None:
     known = [one for one in run.summaries() if one.asset in run.plan.targets and one.asset.partitioned]
     if len({one.asset.partitions.domain for one in known}) != 1:
         return None
-    spans = [span for one in known for span in (one.failed | one.rejected | one.skipped).spans]
-    absent = PartitionSet(known[0].asset.partitions, tuple(spans))
+    absent = known[0].asset.partitions.union(part for one in known for part in (one.failed, one.rejected, one.skipped))
     return argument(absent) if 0 < len(absent.ranges) <= _RANGES else None
 
 

@@ -116,7 +116,7 @@ def _failed(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
     for why, part in told[:_ERRORS]:
         yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{named(one.asset.key, part)}: {why}"
     if rest := told[_ERRORS:]:
-        others = PartitionSet(one.asset.partitions, tuple(span for _, part in rest for span in part.spans))
+        others = one.asset.partitions.union(part for _, part in rest)
         yield _word(Status.FAILED), f"{named(one.asset.key, others)}: {count(len(rest), 'other error')}"
 
 

@@ -90,8 +90,8 @@ def patience(batch: StepBatch) -> Retry:
 def _union(step: Step, requests: Sequence[BuildRequest]) -> PartitionSet:
     """All partitions, as a step counts them, that a call to a builder is about."""
     domain = step.partitions.partitions.domain
-    alike = [o.partitions for o in requests if o.partitions.partitions.domain == domain]
-    return PartitionSet(step.asset.partitions, tuple(span for these in alike for span in these.spans))
+    alike = (o.partitions for o in requests if o.partitions.partitions.domain == domain)
+    return step.asset.partitions.union(alike)
 
 
 def _make(builder: Builder, requests: Sequence[BuildRequest]) -> tuple[Mapping[str, Built], Exception | None]:

@@ -160,16 +160,14 @@ class Run:
     def _summarize(self, asset: Asset) -> AssetSummary:
         results = self._of(asset.key)
 
-        def union(parts: list[PartitionSet]) -> PartitionSet:
-            return PartitionSet(asset.partitions, tuple(span for part in parts for span in part.spans))
-
+        union = asset.partitions.union
         done = [f for r in results for f in r.facts if f.status is Status.PUBLISHED]
         return AssetSummary(
             asset=asset,
-            published=union([r.published for r in results]),
-            rejected=union([r.rejected for r in results]),
-            failed=union([r.failed for r in results]),
-            skipped=union([r.skipped for r in results]),
+            published=union(r.published for r in results),
+            rejected=union(r.rejected for r in results),
+            failed=union(r.failed for r in results),
+            skipped=union(r.skipped for r in results),
             rows=sum(f.rows for f in done),
             bytes=sum(f.bytes for f in done),
             checks=merge_checks([f.checks for r in results for f in r.facts]),

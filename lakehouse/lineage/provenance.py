@@ -127,14 +127,13 @@ def _needed(
 ) -> PartitionSet:
     """What some partitions need of all that was read of an input."""
     mappings = [graph.mapping(asset, e, facts.now, read) for e in graph.inputs(asset) if e.asset is source]
-    spans = tuple(span for mapping in mappings for span in mapping.upstream(part).spans)
-    return PartitionSet(source.partitions, spans) & read if mappings else read
+    return source.partitions.union(mapping.upstream(part) for mapping in mappings) & read if mappings else read
 
 
 def _fed(graph: AssetGraph, facts: _Facts, consumer: Asset, source: Asset, given: PartitionSet) -> PartitionSet:
     """The consumer's partitions that some of an input's go into."""
     mappings = [graph.mapping(consumer, e, facts.now, given) for e in graph.inputs(consumer) if e.asset is source]
-    return PartitionSet(consumer.partitions, tuple(s for mapping in mappings for s in mapping.downstream(given).spans))
+    return consumer.partitions.union(mapping.downstream(given) for mapping in mappings)
 
 
 def _source(graph: AssetGraph, facts: _Facts, asset: Asset, key: str) -> Asset | None:
@@ -155,12 +154,11 @@ def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionS
     links = []
     for consumer in graph.consumers(asset):
         for part, fact in facts.state(consumer).current:
-            fresh = asset.partitions.empty()
+            used: list[PartitionSet] = []
             for pin in (p for p in fact.inputs if p.asset in names and p.version is not None):
                 read = asset.partitions.from_pairs(new_keys(pin.partitions, facts(asset.key), pin.version or 0))
-                for piece, source in made:
-                    if (pin.version or 0) >= (source.version or 0):
-                        fresh = fresh | (piece & read)
+                used += (piece & read for piece, source in made if (pin.version or 0) >= (source.version or 0))
+            fresh = asset.partitions.union(used)
             touched = part & _fed(graph, facts, consumer, asset, fresh)
             if touched:
                 links.append(

@@ -66,12 +66,12 @@ class AssetState:
     @cached_property
     def present(self) -> PartitionSet:
         """The partitions that are published."""
-        return _union(self.partitions, self.current)
+        return self.partitions.union(part for part, _ in self.current)
 
     @property
     def held(self) -> PartitionSet:
         """The partitions that were held back, and not published since."""
-        return _union(self.partitions, self.rejected)
+        return self.partitions.union(part for part, _ in self.rejected)
 
     @property
     def version(self) -> int | None:
@@ -138,7 +138,7 @@ class AssetState:
 
     def last(self, status: Status) -> PartitionSet:
         """The partitions whose last attempt ended so."""
-        return _union(self.partitions, [(part, f) for part, f in self.attempts if f.status is status])
+        return self.partitions.union(part for part, fact in self.attempts if fact.status is status)
 
     def within(self, wanted: PartitionSet) -> list[tuple[PartitionSet, Fact]]:
         """The current facts of some partitions, with the part of each that they cover."""
@@ -256,7 +256,3 @@ def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tupl
             pieces.append((part, fact))
             covered = covered | part
     return tuple(reversed(pieces))
-
-
-def _union(partitions: Partitions, pieces: Iterable[tuple[PartitionSet, Fact]]) -> PartitionSet:
-    return PartitionSet(partitions, tuple(span for part, _ in pieces for span in part.spans))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -204,7 +204,7 @@ class Maintenance:
         found = self._see_stored(self.lake.graph[asset])
         known = self._look(found)
         tried = [part for part, fact in known.state.attempts if fact.status not in _GONE]
-        part = self._chosen(found, partitions, _union(known.state.present, tried))
+        part = self._chosen(found, partitions, found.partitions.union([known.state.present, *tried]))
         title = f"forget {_named(found, part)}"
         if not part:
             return Change(title, (), (f"nothing of it is recorded of {found.key}",))
@@ -222,7 +222,7 @@ class Maintenance:
         found = self._see_stored(self.lake.graph[asset])
         known = self._look(found)
         there = known.stored(found)
-        part = self._chosen(found, partitions, _union(known.state.present, [there]))
+        part = self._chosen(found, partitions, known.state.present | there)
         title = f"wipe {_named(found, part)}"
         if not part or known.version is None:
             return Change(title, (), (f"nothing of it is there of {found.key}",))
@@ -488,7 +488,7 @@ class Maintenance:
         edges = [edge for edge in self.lake.graph.inputs(consumer) if edge.asset is asset]
         there = asset.partitions.from_pairs(pairs)
         mappings = [self.lake.graph.mapping(consumer, edge, self._present, there) for edge in edges]
-        needed = _union(asset.partitions.empty(), [mapping.upstream(part) for mapping in mappings])
+        needed = asset.partitions.union(mapping.upstream(part) for mapping in mappings)
         return there & needed
 
     @cached_property
@@ -666,10 +666,6 @@ _WHOLE = [("", chr(0x10FFFF))]
 def _meets(versions: range, kept: Sequence[int]) -> bool:
     at = bisect_left(kept, versions.start)
     return at < len(kept) and kept[at] < versions.stop
-
-
-def _union(first: PartitionSet, others: Iterable[PartitionSet]) -> PartitionSet:
-    return PartitionSet(first.partitions, (*first.spans, *(span for other in others for span in other.spans)))
 
 
 def _register(lake: Lakehouse, definition: Dynamic, part: PartitionSet) -> None:

@@ -480,6 +480,17 @@ class Partitions(ABC):
         """No partition."""
         return PartitionSet(self)
 
+    def union(self, sets: Iterable[PartitionSet]) -> PartitionSet:
+        """Several sets as one.
+
+        Examples:
+            >>> from lakehouse import Daily
+            >>> days = Daily("2013-01-01")
+            >>> str(days.union(days.select(key) for key in ("2013-01-02", "2013-01-01", "2013-01-05")))
+            '2013-01-01...2013-01-02, 2013-01-05'
+        """
+        return PartitionSet(self, tuple(span for one in sets for span in one.spans))
+
     def range(self, first: Key, last: Key) -> PartitionRange:
         """The partitions from one key to another, both included.
 

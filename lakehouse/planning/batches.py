@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
-from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
 
 
@@ -104,7 +103,7 @@ def _batch_id(steps: Sequence[Step], turn: int) -> str:
     first = steps[0]
     if first.asset.builder is None:
         return first.id
-    spans = tuple(span for step in steps for span in step.partitions.spans)
-    hull = PartitionSet(first.partitions.partitions, spans).extent if first.asset.partitioned else ""
+    every = first.partitions.partitions.union(step.partitions for step in steps)
+    hull = every.extent if first.asset.partitioned else ""
     again = f" ({turn + 1})" if turn else ""
     return f"{first.asset.builder.name}/{hull}".rstrip("/") + again

@@ -150,7 +150,7 @@ def ready_partitions(
 
 def union_of_reasons(partitions: Partitions, reasons: Sequence[Reason]) -> PartitionSet:
     """The partitions that have one of these reasons."""
-    return PartitionSet(partitions, tuple(span for r in reasons for span in r.partitions.spans))
+    return partitions.union(reason.partitions for reason in reasons)
 
 
 def asked_partitions(

@@ -61,7 +61,7 @@ class Plan:
         steps = self.of(asset)
         if not steps:
             raise KeyError(asset)
-        return PartitionSet(steps[0].asset.partitions, tuple(s for step in steps for s in step.partitions.spans))
+        return steps[0].asset.partitions.union(step.partitions for step in steps)
 
     def __repr__(self) -> str:
         partitions = sum(len(step.partitions) for step in self.steps)

@@ -6,7 +6,7 @@ published again. Everything here is arithmetic on intervals: what it costs doesn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -93,8 +93,10 @@ def stale(
     reasons.add(Cause.MISSING, missing)
     made = state.within(wanted)
     for cause, differs in _VERSIONS:
-        reasons.add(cause, _all(wanted, (part for part, fact in made if differs(asset, fact))))
-    reasons.add(Cause.CODE, _all(wanted, (part for part, fact in made if _other_inputs(graph, asset, fact, states))))
+        reasons.add(cause, asset.partitions.union(part for part, fact in made if differs(asset, fact)))
+    reasons.add(
+        Cause.CODE, asset.partitions.union(part for part, fact in made if _other_inputs(graph, asset, fact, states))
+    )
     for edge in graph.inputs(asset):
         source, there = states(edge.asset), ready[edge.asset.key]
         mapping = graph.mapping(asset, edge, now, there)
@@ -109,18 +111,18 @@ def stale(
                 touched.append(graph.mapping(asset, edge, now, read).downstream(gone) & part)
             if not asset.partitioned and _names_what_is_none(fact, edge.asset, source):
                 touched.append(part)
-        reasons.add(Cause.INPUT, _all(wanted, touched), edge.asset.key)
+        reasons.add(Cause.INPUT, asset.partitions.union(touched), edge.asset.key)
     reasons.add(Cause.HELD, held)
     if asset.freshness is not None and asset.freshness.max_age is not None:
         oldest = Present.of(now).now - asset.freshness.max_age
-        aged = _all(wanted, (part for part, fact in made if fact.finished < oldest))
+        aged = asset.partitions.union(part for part, fact in made if fact.finished < oldest)
         if isinstance(asset.partitions, TimePartitions):
             newest = asset.partitions.all(now)
             aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))
         reasons.add(Cause.AGE, aged, _age(asset.freshness.max_age.total_seconds()))
     if asset.freshness is not None and not asset.inputs and not isinstance(asset.partitions, TimePartitions | Multi):
         clock = Present.of(now).now
-        due = _all(wanted, (part for part, fact in made if asset.freshness.due(fact.started, clock)))
+        due = asset.partitions.union(part for part, fact in made if asset.freshness.due(fact.started, clock))
         reasons.add(Cause.DUE, due)
     return reasons.found
 
@@ -186,10 +188,6 @@ def _names_what_is_none(fact: Fact, asset: Asset, state: AssetState) -> bool:
     pins = [pin for pin in fact.inputs if pin.asset == asset.key]
     pairs = [pair for pin in pins for pair in new_keys(pin.partitions, state.renames, pin.version or 0)]
     return not all(asset.partitions.from_pairs([pair]) for pair in pairs)
-
-
-def _all(like: PartitionSet, parts: Iterable[PartitionSet]) -> PartitionSet:
-    return PartitionSet(like.partitions, tuple(span for part in parts for span in part.spans))
 
 
 def _age(seconds: float) -> str:

@@ -90,7 +90,7 @@ def make_steps(wants: Demand, chunk: int) -> tuple[Step, ...]:
     alike: dict[Any, list[PartitionSet]] = {}
     for these in wanted.values():
         alike.setdefault(these.partitions.domain, []).append(these)
-    anchors = {domain: _union(found) for domain, found in alike.items()}
+    anchors = {domain: found[0].partitions.union(found) for domain, found in alike.items()}
     made: dict[str, list[Step]] = {}
     for asset in wants.assets:
         if asset.key in wanted:
@@ -98,10 +98,6 @@ def make_steps(wants: Demand, chunk: int) -> tuple[Step, ...]:
             cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
             made[asset.key] = [_step(wants, asset, part, made, number) for number, part in cells]
     return tuple(step for steps in made.values() for step in steps)
-
-
-def _union(alike: Sequence[PartitionSet]) -> PartitionSet:
-    return PartitionSet(alike[0].partitions, tuple(span for one in alike for span in one.spans))
 
 
 def _step(wants: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:

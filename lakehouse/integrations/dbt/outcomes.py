@@ -120,8 +120,8 @@ def promised(asset: Asset) -> dict[str, Any]:
 def alike(request: BuildRequest, requests: Sequence[BuildRequest]) -> PartitionSet:
     """All partitions of requests that are cut as one of them is."""
     domain = request.partitions.partitions.domain
-    these = [o.partitions for o in requests if o.partitions.partitions.domain == domain]
-    return PartitionSet(request.asset.partitions, tuple(span for one in these for span in one.spans))
+    these = (o.partitions for o in requests if o.partitions.partitions.domain == domain)
+    return request.asset.partitions.union(these)
 
 
 def _beyond(failures: int, condition: str) -> bool:
