@@ -108,6 +108,8 @@ class PartitionRange:
         (3, '2013-01-30', '2013-02-01')
         >>> days.start.isoformat(), days.end.isoformat()
         ('2013-01-30T00:00:00+00:00', '2013-02-02T00:00:00+00:00')
+        >>> Daily("2013-01-01", timezone="Europe/Berlin").range("2013-03-31", "2013-03-31").end.isoformat()
+        '2013-04-01T00:00:00+02:00'
     """
 
     partitions: Partitions
@@ -126,7 +128,10 @@ class PartitionRange:
 
     @property
     def start(self) -> datetime:
-        """The instant at which the first partition begins (UTC).
+        """The instant at which the first partition begins, by the clock of the partitions' own time zone.
+
+        Its date is the partition's own, and its offset the one that holds then, so that times can be compared and
+        subtracted.
 
         Raises:
             PartitionError: the partitions are not pieces of time
@@ -135,7 +140,7 @@ class PartitionRange:
 
     @property
     def end(self) -> datetime:
-        """The instant at which the last partition ends (UTC), itself not included.
+        """The instant at which the last partition ends, itself not included, by the clock of their time zone.
 
         Raises:
             PartitionError: the partitions are not pieces of time
@@ -564,7 +569,7 @@ class Partitions(ABC):
         return True
 
     def moments(self, low: int, high: int) -> tuple[datetime, datetime]:
-        """When a span of partitions begins and ends (UTC).
+        """When a span of partitions begins and ends, by the clock of their time zone.
 
         Raises:
             PartitionError: they are not pieces of time

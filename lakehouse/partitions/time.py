@@ -6,7 +6,7 @@ import re
 from abc import abstractmethod
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cached_property
 from typing import Any, ClassVar, Final, final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -138,7 +138,16 @@ class TimePartitions(Partitions):
         return chosen & self.all(FOREVER)
 
     def moments(self, low: int, high: int) -> tuple[datetime, datetime]:
-        return self.instant(low), self.instant(high)
+        return self._shown(self.instant(low)), self._shown(self.instant(high))
+
+    def _shown(self, instant: datetime) -> datetime:
+        """An instant as the clock of the time zone shows it.
+
+        It bears the offset, not the zone: Python takes the times of one zone apart by what clocks show, so that a day
+        of 23 hours would have 24, and an hour that comes twice would end when it begins.
+        """
+        local = instant.astimezone(self.zone)
+        return local.replace(tzinfo=timezone(local.utcoffset() or timedelta()), fold=0)
 
     def token(self, ordinal: int) -> str:
         return self.key(ordinal)

@@ -145,3 +145,25 @@ def test_a_range_knows_its_time() -> None:
     month = Monthly("2013-01", timezone="Europe/Berlin").range("2013-03", "2013-03")
     assert month.start == datetime(2013, 2, 28, 23, tzinfo=UTC)
     assert month.end == datetime(2013, 3, 31, 22, tzinfo=UTC)
+
+
+@given(st.sampled_from(ZONES), st.dates(date(2010, 2, 1), date(2025, 12, 1)), st.integers(1, 40))
+@settings(max_examples=200)
+def test_the_days_of_a_range_are_those_that_its_keys_name(zone: str, first: date, days: int) -> None:
+    daily = Daily("2010-01-01", timezone=zone)
+    part = daily.range(first, first + timedelta(days - 1))
+    between = [first + timedelta(n) for n in range((part.end.date() - part.start.date()).days)]
+    left_out = [date(2011, 12, 30)] if zone == "Pacific/Apia" else []  # the first of a range, it begins with the next
+    assert part.start.date() == first or first in left_out
+    assert part.end.date() == first + timedelta(days) or first + timedelta(days) in left_out
+    assert [d.isoformat() for d in between] == part.keys() or set(left_out) & {first, first + timedelta(days)}
+    assert (part.start, part.end) == (daily.instant(part.low), daily.instant(part.high))
+    assert part.end - part.start == daily.instant(part.high) - daily.instant(part.low)
+
+
+def test_an_hour_that_comes_twice_ends_an_hour_after_it_begins() -> None:
+    hourly = Hourly("2013-11-03T00:00", timezone="America/New_York")
+    hour = hourly.range("2013-11-03T01:00-04:00", "2013-11-03T01:00-04:00")
+    assert (hour.start.isoformat(), hour.end.isoformat()) == ("2013-11-03T01:00:00-04:00", "2013-11-03T01:00:00-05:00")
+    assert hour.start < hour.end
+    assert hour.end - hour.start == timedelta(hours=1)

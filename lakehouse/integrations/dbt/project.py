@@ -282,9 +282,8 @@ def _range(requests: Sequence[BuildRequest]) -> dict[str, str | None]:
     cut = [o.partitions for o in requests if isinstance(o.partitions.partitions, TimePartitions)]
     if not cut:
         return {"lakehouse_start": None, "lakehouse_end": None}
-    zone = cut[0].partitions.zone  # type: ignore[attr-defined]
-    start = min(these.hull.start for these in cut).astimezone(zone)
-    end = max(these.hull.end for these in cut).astimezone(zone)
+    start = min(these.hull.start for these in cut)
+    end = max(these.hull.end for these in cut)
     return {"lakehouse_start": start.isoformat(sep=" "), "lakehouse_end": end.isoformat(sep=" ")}
 
 
