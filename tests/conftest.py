@@ -21,7 +21,7 @@ pytest.register_assert_rewrite("lakehouse.testing.lineage", "lakehouse.testing.t
 @pytest.fixture(scope="session")
 def aws_server() -> Iterator[str]:
     """URL of an AWS of our own: moto's server, on this machine. The environment names it to every client."""
-    script = Path(__file__).with_name("moto_server.py")
+    script = Path(__file__).with_name("support") / "moto_server.py"
     with (
         subprocess.Popen(
             [sys.executable, "-P", str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -12,7 +12,7 @@ import pytest
 import lakehouse.assets as reference
 from lakehouse import Context, PartitionRange
 from lakehouse.assets import bronze, gold, silver, source
-from tests.assets.spoil import Fault, spoil
+from tests.support.spoil import Fault, spoil
 
 Row = Mapping[str, Any]
 

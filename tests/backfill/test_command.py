@@ -16,7 +16,7 @@ from lakehouse.planning.plan import Plan
 from lakehouse.planning.steps import Step
 from lakehouse.testing import MemoryLineage
 from tests.backfill.test_verb import total
-from tests.cli.conftest import Toys, home, plain, toys  # noqa: F401
+from tests.support.command_line import Toys
 
 DAYS = "2013-01-01...2013-01-20"
 
@@ -26,7 +26,7 @@ def mending(err: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in err.splitlines() if line.startswith("  lakehouse ")]
 
 
-def test_chunks_are_built_and_again_there_is_nothing_to_do(toys: Toys) -> None:  # noqa: F811
+def test_chunks_are_built_and_again_there_is_nothing_to_do(toys: Toys) -> None:
     words = ["backfill", "+gold.totals", "--partitions", DAYS, "--chunk", "5", "--parallel", "2"]
     code, out, err = toys(*words)
     assert code == 0
@@ -38,7 +38,7 @@ def test_chunks_are_built_and_again_there_is_nothing_to_do(toys: Toys) -> None: 
     assert out.startswith("up to date")
 
 
-def test_failed_chunks_are_summed_up_and_one_command_does_them_again(toys: Toys) -> None:  # noqa: F811
+def test_failed_chunks_are_summed_up_and_one_command_does_them_again(toys: Toys) -> None:
     toys.world(raises=["2013-01-02", "2013-01-12"])
     code, out, err = toys("backfill", "+gold.totals", "-p", DAYS, "--chunk", "5", "--parallel", "2")
     assert code == 1
@@ -59,7 +59,7 @@ def test_failed_chunks_are_summed_up_and_one_command_does_them_again(toys: Toys)
     assert toys("backfill", "+gold.totals", "-p", DAYS).out.startswith("up to date")
 
 
-def test_different_errors_are_told_one_by_one(toys: Toys) -> None:  # noqa: F811
+def test_different_errors_are_told_one_by_one(toys: Toys) -> None:
     toys.world(raises=["2013-01-02"], negative=["2013-01-12"])
     _, _, err = toys("backfill", "+gold.totals", "-p", DAYS, "--chunk", "5")
     assert "failed     bronze.events 2013-01-01...2013-01-05: the function raised" in err
@@ -79,7 +79,7 @@ def test_different_errors_are_told_one_by_one(toys: Toys) -> None:  # noqa: F811
         (["backfill", "gold.totals", "-p", DAYS, "--engine", "prefect", "--runner", "ray://x:1"], "dask://host:port"),
     ],
 )
-def test_what_can_not_be_is_refused(toys: Toys, words: list[str], told: str) -> None:  # noqa: F811
+def test_what_can_not_be_is_refused(toys: Toys, words: list[str], told: str) -> None:
     code, out, err = toys(*words)
     assert (code, out) == (2, "")
     assert told in err

@@ -14,7 +14,7 @@ import pytest
 from lakehouse import Lakehouse
 from lakehouse.errors import EngineError, SettingsError
 from lakehouse.execution.results import StepResult
-from tests.backfill.toys import NAME, Toys, computed, see_one_record_for_each, see_the_same
+from tests.support.calls import NAME, Toys, computed, see_one_record_for_each, see_the_same
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.backfill.toys import ASSETS, Toys, computed, see_one_record_for_each, see_the_same
+from tests.support.calls import ASSETS, Toys, computed, see_one_record_for_each, see_the_same
 
 YEAR = "2013-01-01...2013-12-31"
 CHUNK = 15

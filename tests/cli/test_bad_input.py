@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Said, Toys
+from tests.support.command_line import Said, Toys
 
 CASES = [
     # the command line itself

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
-from tests.cli.conftest import Said, Toys
+from tests.support.command_line import Said, Toys
 
 DAYS = "2013-01-01...2013-01-10"
 

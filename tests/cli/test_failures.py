@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.assets.spoil import spoil
-from tests.cli.conftest import Said, Toys
+from tests.support.command_line import Said, Toys
+from tests.support.spoil import spoil
 
 DAYS = "2013-01-01...2013-01-06"
 

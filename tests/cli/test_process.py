@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Toys
+from tests.support.command_line import Toys
 
 MAIN = "import sys; from lakehouse.cli import main; sys.exit(main())"
 

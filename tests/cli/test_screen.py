@@ -12,7 +12,7 @@ import pytest
 from lakehouse.cli import main
 from lakehouse.display.page import Page
 from lakehouse.display.progress import LiveProgress, PlainProgress, progress
-from tests.cli.conftest import Toys
+from tests.support.command_line import Toys
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

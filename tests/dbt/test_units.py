@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lakehouse import Asset
 from lakehouse.definitions.builder import BuildRequest, Built
-from tests.plan.worlds import DAILY, World, asset
+from tests.support.worlds import DAILY, World, asset
 
 
 @dataclass(frozen=True)

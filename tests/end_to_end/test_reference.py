@@ -9,7 +9,7 @@ import pytest
 
 from lakehouse import Lakehouse
 from lakehouse.lineage import Status
-from tests.assets.spoil import spoil
+from tests.support.spoil import spoil
 
 DAYS = "2013-01-10...2013-01-20"
 BAD = "2013-01-15"

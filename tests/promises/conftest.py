@@ -1,27 +1,2 @@
-from __future__ import annotations
-
-import json
-from collections.abc import Callable
-from pathlib import Path
-
-import pytest
-
-from lakehouse import Lakehouse
-from tests.promises.toys import lakehouse_in
-
-
-@pytest.fixture
-def spoil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Set what is wrong with the source from now on."""
-    file = tmp_path / "world.json"
-    monkeypatch.setenv("TOY_WORLD", str(file))
-
-    def set_world(**faults: object) -> None:
-        file.write_text(json.dumps(faults))
-
-    return set_world
-
-
-@pytest.fixture
-def lake(tmp_path: Path, spoil: Callable[..., None]) -> Lakehouse:
-    return lakehouse_in(tmp_path)
+from tests.support.toy_lake import lake as lake
+from tests.support.toy_lake import spoil as spoil

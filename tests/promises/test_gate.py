@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse import Lakehouse, MaterializationFailed
 from lakehouse.lineage import Status
-from tests.promises.toys import ROWS, clean, events, totals
+from tests.support.toys import ROWS, clean, events, totals
 
 JANUARY = "2013-01-01...2013-01-31"
 BAD = date(2013, 1, 5)

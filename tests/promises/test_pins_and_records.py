@@ -20,8 +20,8 @@ from lakehouse.execution.step import run_step
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import AssetState, Fact, Status, new_id
 from lakehouse.lineage.sqlite import SqliteLineage
-from tests.promises import toys
-from tests.promises.toys import ROWS, clean, events, totals
+from tests.support import toys
+from tests.support.toys import ROWS, clean, events, totals
 
 WEEK = "2013-01-01...2013-01-07"
 
@@ -52,7 +52,7 @@ KILLED = """
 import os, sys
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage.sqlite import SqliteLineage
-from tests.promises import toys
+from tests.support import toys
 
 target, method, when = sys.argv[2:5]
 cls = {"table": DeltaLakeTable, "lineage": SqliteLineage}[target]

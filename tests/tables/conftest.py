@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.tables.proxy import Proxy, proxy_to
+from tests.support.proxy import Proxy, proxy_to
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ from lakehouse.testing.tables import (
     refused,
     selections,
 )
-from tests.tables.proxy import Proxy
+from tests.support.proxy import Proxy
 
 IMPATIENT = {
     "timeout": "400ms",

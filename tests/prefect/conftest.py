@@ -11,7 +11,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.workers.process import ProcessWorker
 
-from tests.cli.conftest import Toys, plain  # noqa: F401
+from tests.support.command_line import Toys
+from tests.support.command_line import plain as plain
+from tests.support.toy_lake import lake as lake
+from tests.support.toy_lake import spoil as spoil
 
 SHOP = '''
 import json
@@ -81,7 +84,7 @@ class Shop(Toys):
 def shop(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    plain: None,  # noqa: F811
+    plain: None,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Shop]:
     name = f"shop_to_deploy_{next(_numbers)}"
@@ -102,7 +105,7 @@ def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def pool(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, plain: None) -> str:  # noqa: F811
+def pool(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch, plain: None) -> str:
     """A work pool that settings name."""
     return make_pool(client, monkeypatch)
 

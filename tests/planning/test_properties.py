@@ -12,7 +12,7 @@ from lakehouse.errors import PlanError
 from lakehouse.partitions import PartitionMapping, Partitions, PartitionSet, TimePartitions, carry
 from lakehouse.planning.plan import Plan
 from lakehouse.planning.staleness import Cause
-from tests.plan.worlds import World, asset
+from tests.support.worlds import World, asset
 
 NOW = datetime(2013, 3, 10, 3, 30, tzinfo=UTC)
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata"]

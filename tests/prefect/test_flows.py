@@ -13,7 +13,7 @@ from lakehouse import flows
 from lakehouse.errors import MaterializationFailed, PlanError
 from lakehouse.integrations.prefect import events
 from lakehouse.verbs import open_lakehouse
-from tests.deploy.conftest import Shop
+from tests.prefect.conftest import Shop
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("shop")]
 

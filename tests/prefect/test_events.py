@@ -11,8 +11,7 @@ from lakehouse import Lakehouse
 from lakehouse.errors import EngineError
 from lakehouse.integrations.prefect import events
 from lakehouse.integrations.prefect.engine import PrefectEngine
-from tests.promises.conftest import lake, spoil  # noqa: F401
-from tests.promises.toys import ROWS, clean, totals
+from tests.support.toys import ROWS, clean, totals
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -33,7 +32,7 @@ def of(emitted: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
     return [one for one in emitted if one["event"] == event]
 
 
-def test_each_publication_is_an_event(lake: Lakehouse, emitted: list[dict[str, Any]]) -> None:  # noqa: F811
+def test_each_publication_is_an_event(lake: Lakehouse, emitted: list[dict[str, Any]]) -> None:
     run = lake.materialize(clean, DAYS, chunk=10)
     published = of(emitted, events.PUBLISHED)
     assert sorted((e["prefect.resource.name"], e["payload"]["partitions"]) for e in published) == [
@@ -52,7 +51,7 @@ def test_each_publication_is_an_event(lake: Lakehouse, emitted: list[dict[str, A
 
 
 def test_a_run_is_one_event_however_many_steps_it_has(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     emitted: list[dict[str, Any]],
 ) -> None:
     run = lake.materialize(clean, DAYS, chunk=5)
@@ -70,7 +69,7 @@ def test_a_run_is_one_event_however_many_steps_it_has(
 
 
 def test_rows_that_come_out_as_they_were_are_published_and_change_nothing(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     emitted: list[dict[str, Any]],
 ) -> None:
     lake.materialize("bronze.events", DAYS, engine="inline")
@@ -82,8 +81,8 @@ def test_rows_that_come_out_as_they_were_are_published_and_change_nothing(
 
 
 def test_only_what_changed_is_told_as_changed(
-    lake: Lakehouse,  # noqa: F811
-    spoil: Callable[..., None],  # noqa: F811
+    lake: Lakehouse,
+    spoil: Callable[..., None],
     emitted: list[dict[str, Any]],
 ) -> None:
     lake.materialize("bronze.events", DAYS, engine="inline")
@@ -96,8 +95,8 @@ def test_only_what_changed_is_told_as_changed(
 
 
 def test_what_was_held_back_is_no_publication(
-    lake: Lakehouse,  # noqa: F811
-    spoil: Callable[..., None],  # noqa: F811
+    lake: Lakehouse,
+    spoil: Callable[..., None],
     emitted: list[dict[str, Any]],
 ) -> None:
     spoil(negative=["2013-01-05"])
@@ -108,8 +107,8 @@ def test_what_was_held_back_is_no_publication(
 
 
 def test_a_skipped_step_is_no_materialization(
-    lake: Lakehouse,  # noqa: F811
-    spoil: Callable[..., None],  # noqa: F811
+    lake: Lakehouse,
+    spoil: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[tuple[str, str]] = []
@@ -127,7 +126,7 @@ def test_a_skipped_step_is_no_materialization(
 
 
 def test_an_event_that_can_not_be_sent_fails_no_step(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -140,7 +139,7 @@ def test_an_event_that_can_not_be_sent_fails_no_step(
 
 
 def test_a_crowd_of_assets_is_told_in_events_that_prefect_takes(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     emitted: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -151,7 +150,7 @@ def test_a_crowd_of_assets_is_told_in_events_that_prefect_takes(
     assert len({r["prefect.resource.id"] for one in parts for r in one["related"]}) == 3
 
 
-def test_inside_needs_a_flow_run(lake: Lakehouse) -> None:  # noqa: F811
+def test_inside_needs_a_flow_run(lake: Lakehouse) -> None:
     with pytest.raises(EngineError, match="no flow run is under way"):
         lake.materialize(clean, DAYS, engine=PrefectEngine(inside=True))
     assert lake.table(clean).version() is None

@@ -17,7 +17,7 @@ from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Status
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.projects import (
+from tests.maintenance.projects import (
     DAILY,
     DAYS,
     Killed,

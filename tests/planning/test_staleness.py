@@ -17,7 +17,7 @@ from lakehouse.lineage.facts import DIGEST
 from lakehouse.partitions import Partitions, PartitionSet
 from lakehouse.planning.plan import make_plan
 from lakehouse.planning.staleness import Cause, stale
-from tests.plan.worlds import DAILY, NOW, World, asset, published
+from tests.support.worlds import DAILY, NOW, World, asset, published
 
 JANUARY = "2013-01-01...2013-01-31"
 

@@ -14,7 +14,7 @@ from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Status
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.projects import DAILY, DAYS, Killed, kill, open_project, outdated, present, refresh, snapshot
+from tests.maintenance.projects import DAILY, DAYS, Killed, kill, open_project, outdated, present, refresh, snapshot
 
 RENAMED = DAILY.replace("readings", "trips")
 OLD, NEW = "bronze.readings", "bronze.trips"

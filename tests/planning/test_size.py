@@ -7,7 +7,7 @@ import pytest
 
 from lakehouse import Daily, Hourly
 from lakehouse.partitions import PartitionSet
-from tests.plan.worlds import World, asset
+from tests.support.worlds import World, asset
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -26,7 +26,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lakehouse.verbs import open_lakehouse
-from tests.deploy.conftest import Shop, make_pool
+from tests.prefect.conftest import Shop, make_pool
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

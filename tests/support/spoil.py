@@ -1,6 +1,6 @@
 """Spoiled copies of the source folder: real data with one bad day, for tests of what happens to the others.
 
-    from tests.assets.spoil import spoil
+    from tests.support.spoil import spoil
 
     folder = spoil(tmp_path, "2013-01-15", fault="duplicated", first="2013-01-10", last="2013-01-20")
     monkeypatch.setenv("LAKEHOUSE_FLIGHTS_SOURCE", str(folder))

@@ -14,7 +14,7 @@ from obstore.store import S3Store
 from lakehouse import Lakehouse, LakehouseError
 from lakehouse.io.storage import Location
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.projects import DAILY, DAYS, Killed, open_project, outdated, present, refresh
+from tests.maintenance.projects import DAILY, DAYS, Killed, open_project, outdated, present, refresh
 
 pytestmark = pytest.mark.aws
 

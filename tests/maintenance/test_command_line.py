@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.conftest import Project
-from tests.upkeep.projects import DAILY, DAYS, REGIONS, snapshot
+from tests.maintenance.conftest import Project
+from tests.maintenance.projects import DAILY, DAYS, REGIONS, snapshot
 
 DAY = "2013-01-03"
 COMMANDS = ["rename", "rename-partition", "forget", "wipe", "retain", "rebuild"]

@@ -14,7 +14,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lakehouse import flows
-from tests.deploy.conftest import Shop
+from tests.prefect.conftest import Shop
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -13,7 +13,7 @@ from lakehouse import Lakehouse, LakehouseError
 from lakehouse.io import inventory
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Change, Maintenance
-from tests.upkeep.projects import DAILY, DAYS, Killed, kill, open_project, outdated, refresh, snapshot, state
+from tests.maintenance.projects import DAILY, DAYS, Killed, kill, open_project, outdated, refresh, snapshot, state
 
 DAY = "2013-01-03"
 LATER = datetime.now(UTC) + timedelta(days=100)

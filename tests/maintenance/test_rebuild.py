@@ -10,7 +10,18 @@ from lakehouse import Lakehouse
 from lakehouse.lineage import Status
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.projects import DAILY, DAYS, Killed, kill, open_project, outdated, present, refresh, snapshot, state
+from tests.maintenance.projects import (
+    DAILY,
+    DAYS,
+    Killed,
+    kill,
+    open_project,
+    outdated,
+    present,
+    refresh,
+    snapshot,
+    state,
+)
 
 DAY = "2013-01-03"
 
@@ -77,7 +88,7 @@ def test_attempts_that_published_nothing_are_not_in_the_log(tmp_path: Path) -> N
 
 
 def test_keys_that_were_registered_are_registered_again(tmp_path: Path) -> None:
-    from tests.upkeep.test_rename_partition import DYNAMIC
+    from tests.maintenance.test_rename_partition import DYNAMIC
 
     lake = open_project(tmp_path, DYNAMIC)
     lake.add_partitions("bronze.sales", ["US", "EU"])

@@ -12,7 +12,7 @@ from lakehouse.planning.plan import make_plan
 from lakehouse.planning.staleness import Cause
 from lakehouse.planning.steps import Step
 from lakehouse.testing.lineage import sample_fact
-from tests.plan.worlds import DAILY, NOW, World, asset, failed_fact, shown
+from tests.support.worlds import DAILY, NOW, World, asset, failed_fact, shown
 
 JANUARY = "2013-01-01...2013-01-31"
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from lakehouse.cli import main
-from tests.upkeep.projects import DAILY
+from tests.maintenance.projects import DAILY
 
 _numbers = count()
 

@@ -12,7 +12,7 @@ from lakehouse.errors import PartitionConflict, PartitionError, WrongFrame
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Maintenance
-from tests.upkeep.projects import (
+from tests.maintenance.projects import (
     REGIONS,
     Killed,
     kill,

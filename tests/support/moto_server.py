@@ -30,8 +30,8 @@ def main() -> None:
 
     DynamoHandler.call_action = answer_alone  # type: ignore[method-assign]
     # At the end: the folder's own names are not to pass for anybody else's.
-    sys.path.append(str(Path(__file__).parents[1]))
-    from tests.moto_athena import install
+    sys.path.append(str(Path(__file__).parents[2]))
+    from tests.support.moto_athena import install
 
     install()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

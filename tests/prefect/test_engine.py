@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -17,18 +17,11 @@ from lakehouse import Lakehouse
 from lakehouse.errors import EngineError, MaterializationFailed
 from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.lineage import Fact
-from tests.promises.conftest import lake, spoil  # noqa: F401
-from tests.promises.toys import ROWS, clean, events, totals
+from tests.support.toys import ROWS, clean, events, totals
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
 DAYS = "2013-01-01...2013-01-20"
-
-
-@pytest.fixture
-def client(prefect_server: str) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 def _flow_run(facts: tuple[Fact, ...]) -> str:
@@ -43,7 +36,7 @@ def _task_runs(client: SyncPrefectClient, flow_run: str) -> dict[str, Any]:
 
 
 def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     client: SyncPrefectClient,
 ) -> None:
     run = lake.materialize(totals, DAYS, chunk=10)
@@ -61,7 +54,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
     assert {f.task_run for f in run.facts if f.asset == "silver.clean"} >= {str(one.id)}
 
 
-def test_edges_are_prefects_own(lake: Lakehouse, client: SyncPrefectClient) -> None:  # noqa: F811
+def test_edges_are_prefects_own(lake: Lakehouse, client: SyncPrefectClient) -> None:
     run = lake.materialize(totals, DAYS, chunk=10)
     tasks = _task_runs(client, _flow_run(run.facts))
     inputs = tasks["gold.totals/2013-01-11...2013-01-20"].task_inputs
@@ -69,7 +62,7 @@ def test_edges_are_prefects_own(lake: Lakehouse, client: SyncPrefectClient) -> N
     assert upstream == {str(tasks["silver.clean/2013-01-11...2013-01-20"].id)}
 
 
-def test_the_result_is_left_as_an_artifact(lake: Lakehouse, client: SyncPrefectClient) -> None:  # noqa: F811
+def test_the_result_is_left_as_an_artifact(lake: Lakehouse, client: SyncPrefectClient) -> None:
     run = lake.materialize(totals, DAYS)
     artifacts = client.read_artifacts(
         artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["materialization"])),
@@ -80,8 +73,8 @@ def test_the_result_is_left_as_an_artifact(lake: Lakehouse, client: SyncPrefectC
 
 
 def test_a_held_back_day_fails_the_flow_run_and_skips_what_depends_on_it(
-    lake: Lakehouse,  # noqa: F811
-    spoil: Callable[..., None],  # noqa: F811
+    lake: Lakehouse,
+    spoil: Callable[..., None],
     client: SyncPrefectClient,
 ) -> None:
     spoil(negative=["2013-01-05"])
@@ -99,8 +92,8 @@ def test_a_held_back_day_fails_the_flow_run_and_skips_what_depends_on_it(
 
 
 def test_a_step_that_raises_fails_its_task_and_the_others_go_on(
-    lake: Lakehouse,  # noqa: F811
-    spoil: Callable[..., None],  # noqa: F811
+    lake: Lakehouse,
+    spoil: Callable[..., None],
     client: SyncPrefectClient,
 ) -> None:
     spoil(raises=["2013-01-05"])
@@ -114,7 +107,7 @@ def test_a_step_that_raises_fails_its_task_and_the_others_go_on(
 
 
 def test_retries_are_prefects_and_every_attempt_is_recorded(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lake.materialize(totals, "2013-01-01...2013-12-31", engine="inline", chunk=365)
@@ -138,7 +131,7 @@ def test_retries_are_prefects_and_every_attempt_is_recorded(
 
 
 def test_tables_are_prefect_assets_with_rows_and_checks(
-    lake: Lakehouse,  # noqa: F811
+    lake: Lakehouse,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     emitted: list[dict[str, Any]] = []
@@ -156,7 +149,7 @@ def test_tables_are_prefect_assets_with_rows_and_checks(
     json.dumps(event["payload"])
 
 
-def test_within_a_flow_it_is_a_subflow(lake: Lakehouse, client: SyncPrefectClient) -> None:  # noqa: F811
+def test_within_a_flow_it_is_a_subflow(lake: Lakehouse, client: SyncPrefectClient) -> None:
     @flow(name="mine")
     def mine() -> str:
         return _flow_run(lake.materialize(events, DAYS).facts)
@@ -164,7 +157,7 @@ def test_within_a_flow_it_is_a_subflow(lake: Lakehouse, client: SyncPrefectClien
     assert client.read_flow_run(mine()).parent_task_run_id is not None  # type: ignore[arg-type]
 
 
-def test_an_api_that_does_not_answer_is_one_clear_error_and_nothing_is_done(lake: Lakehouse) -> None:  # noqa: F811
+def test_an_api_that_does_not_answer_is_one_clear_error_and_nothing_is_done(lake: Lakehouse) -> None:
     with (
         temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}),
         pytest.raises(EngineError, match=r"Prefect at http://127\.0\.0\.1:9/api doesn't answer"),
@@ -174,7 +167,7 @@ def test_an_api_that_does_not_answer_is_one_clear_error_and_nothing_is_done(lake
     assert lake.lineage_store.facts("bronze.events") == []
 
 
-def test_another_task_runner_can_be_given(lake: Lakehouse) -> None:  # noqa: F811
+def test_another_task_runner_can_be_given(lake: Lakehouse) -> None:
     from prefect.task_runners import ThreadPoolTaskRunner
 
     made: list[Any] = []
@@ -189,5 +182,5 @@ def test_another_task_runner_can_be_given(lake: Lakehouse) -> None:  # noqa: F81
 
 def test_a_home_whose_path_has_spaces(tmp_path: Path) -> None:
     folder = tmp_path / "a b c"
-    lake = Lakehouse([events], storage=folder, lineage=f"sqlite:///{tmp_path}/l.db")  # noqa: F811
+    lake = Lakehouse([events], storage=folder, lineage=f"sqlite:///{tmp_path}/l.db")
     assert lake.materialize(events, DAYS).ok
