@@ -51,14 +51,13 @@ class AssetState:
         tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
         rows = [f for f in told if f.status is not Status.FORGOTTEN]
         pieces = _paint(partitions, told)
-        judged = [f for f in tried if f.status not in (Status.FAILED, Status.SKIPPED)]
         return cls(
             partitions,
             tuple(piece for piece in pieces if piece[1].status in _THERE),
             _paint(partitions, tried),
             _changes(partitions, rows),
             tuple(piece for piece in pieces if piece[1].status in _GONE),
-            tuple(piece for piece in _paint(partitions, judged) if piece[1].status is Status.REJECTED),
+            tuple(piece for piece in _judged(partitions, tried) if piece[1].status is Status.REJECTED),
             frozenset(f.formerly for f in listed if f.formerly),
             tuple(f for f in listed if f.renamed),
         )
@@ -184,8 +183,10 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
     state = AssetState.fold(partitions, facts)
-    needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone, *state.rejected)}
+    needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
     listed = under_new_keys(facts)
+    # What came after a rejection ends it, also where it is neither current nor the last attempt by now.
+    needed |= {f.id for _, f in _judged(partitions, sorted(listed, key=lambda f: f.id, reverse=True))}
     for version in set(versions):
         then = AssetState.fold(partitions, [f for f in listed if f.version is not None and f.version <= version])
         needed |= {f.id for _, f in then.current}
@@ -236,6 +237,12 @@ def _paint(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[
             pieces.append((part, fact))
             covered = covered | part
     return tuple(reversed(pieces))
+
+
+def _judged(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+    """Each partition with the newest fact that says something of its rows: not that they couldn't be made."""
+    tried = [f for f in newest_first if not f.renamed and f.status not in (Status.FAILED, Status.SKIPPED)]
+    return _paint(partitions, tried)
 
 
 def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
