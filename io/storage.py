@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
+from lakehouse.durations import parse_duration
 from lakehouse.errors import LakehouseError, SettingsError, StorageError
 
 if TYPE_CHECKING:
@@ -221,7 +222,6 @@ _DURATIONS = frozenset(_POLARS) - {"aws_allow_http"}
 _COMMITS = ("aws_conditional_put",)
 _NO_CONFIG = ("aws_allow_http",)
 _BRISK = {"timeout": "15s", "retry_timeout": "25s"}
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
 
 def _seconds(duration: str) -> float:
@@ -230,10 +230,12 @@ def _seconds(duration: str) -> float:
     Raises:
         SettingsError: it can't be read
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m)\s*", duration)
-    if found is None:
-        raise SettingsError(f"the storage option {duration!r} is no duration", hint="write 250ms, 30s or 2m")
-    return float(found[1]) * _UNITS[found[2]]
+    try:
+        return parse_duration(duration, zero=True).total_seconds()
+    except ValueError as error:
+        raise SettingsError(
+            f"the storage option {duration!r:.100} is no duration: {error}", hint="write 250ms, 30s or 2m"
+        ) from None
 
 
 _OWN_CREDENTIALS = (

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from lakehouse.durations import DURATIONS, parse_duration
 from lakehouse.errors import DefinitionError
 from lakehouse.partitions import last_tick
 
@@ -112,16 +113,10 @@ class Freshness:
         return self.cron is not None or self.every is not None or self.after_inputs
 
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
 def _duration(name: str, given: timedelta | str | None) -> timedelta | None:
     if given is None:
         return None
-    if isinstance(given, str):
-        number, unit = given.strip()[:-1], given.strip()[-1:]
-        if number.isdecimal() and unit in _UNITS:
-            given = timedelta(**{_UNITS[unit]: int(number)})
-    if not isinstance(given, timedelta) or given <= timedelta(0):
-        raise DefinitionError(f"{name}={given!r} is no duration", hint='a timedelta, or text: "30m", "26h", "7d"')
-    return given
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise DefinitionError(f"{name}={given!r:.100} is no duration: {error}", hint=DURATIONS) from None

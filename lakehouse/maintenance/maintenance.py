@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.selection import Targets
+from lakehouse.durations import DURATIONS, parse_duration
 from lakehouse.errors import (
     LakehouseError,
     PartitionConflict,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _GRACE = timedelta(days=1)
 """Nothing younger is removed: a run may be reading or writing it."""
 
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _GONE = (Status.FORGOTTEN, Status.WIPED)
 
 
@@ -678,13 +678,12 @@ def _register_anew(lake: Lakehouse, definition: Dynamic, old: str, new: str) -> 
 
 
 def _age(keep: timedelta | str | None) -> timedelta | None:
-    age = keep
-    if isinstance(keep, str):
-        number, unit = keep.strip()[:-1], keep.strip()[-1:]
-        age = timedelta(**{_UNITS[unit]: int(number)}) if number.isdecimal() and unit in _UNITS else timedelta(0)
-    if isinstance(age, timedelta) and age <= timedelta(0):
-        raise LakehouseError(f"{keep!r} can't be kept: it is no length of time", hint="write 12h, 90d or 8w")
-    return age if isinstance(age, timedelta) else None
+    if keep is None:
+        return None
+    try:
+        return parse_duration(keep)
+    except ValueError as error:
+        raise LakehouseError(f"{keep!r:.100} can't be kept: {error}", hint=DURATIONS) from None
 
 
 # ── in words ──────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from typing import final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
+from lakehouse.durations import format_duration
 from lakehouse.lineage import AssetState, Fact
 from lakehouse.lineage.state import new_keys
 from lakehouse.partitions import Multi, Now, PartitionSet, Present, TimePartitions
@@ -119,7 +120,7 @@ def stale(
         if isinstance(asset.partitions, TimePartitions):
             newest = asset.partitions.all(now)
             aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))
-        reasons.add(Cause.AGE, aged, _age(asset.freshness.max_age.total_seconds()))
+        reasons.add(Cause.AGE, aged, format_duration(asset.freshness.max_age))
     if asset.freshness is not None and not asset.inputs and not isinstance(asset.partitions, TimePartitions | Multi):
         clock = Present.of(now).now
         due = asset.partitions.union(part for part, fact in made if asset.freshness.due(fact.started, clock))
@@ -188,10 +189,3 @@ def _names_what_is_none(fact: Fact, asset: Asset, state: AssetState) -> bool:
     pins = [pin for pin in fact.inputs if pin.asset == asset.key]
     pairs = [pair for pin in pins for pair in new_keys(pin.partitions, state.renames, pin.version or 0)]
     return not all(asset.partitions.from_pairs([pair]) for pair in pairs)
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:g}s"

@@ -31,6 +31,7 @@ from lakehouse import flows
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.policies import Freshness
+from lakehouse.durations import format_duration
 from lakehouse.errors import DefinitionError, EngineError, SettingsError, shorten
 from lakehouse.execution.engine import Silent
 from lakehouse.integrations.prefect.engine import connected
@@ -96,7 +97,7 @@ class Deployment:
             case Freshness(cron=str(cron), timezone=zone):
                 return f"cron {cron} {zone}"
             case Freshness(every=timedelta() as every):
-                return f"every {_words(every)}"
+                return f"every {format_duration(every)}"
             case _:
                 return f"after {shorten(self.inputs)}"
 
@@ -238,15 +239,6 @@ def _inputs(graph: AssetGraph, assets: Sequence[Asset]) -> tuple[str, ...]:
             f"{shorten(sorted(own))} can't be refreshed after its inputs: it has none", hint="give it cron= or every="
         )
     return tuple(found)
-
-
-def _words(every: timedelta) -> str:
-    """A duration as people write it: ``90m``, ``1h``, ``7d``."""
-    total = every.total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if total % size == 0:
-            return f"{total / size:g}{unit}"
-    return f"{total:g}s"
 
 
 # ── what is to be there, and what is ──────────────────────────────────────────────────────
