@@ -29,6 +29,7 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.frames import ArrowStream, evolve, storable
+from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
 from lakehouse.io.storage import Location, cause
 from lakehouse.io.tables import PARTITION, Publication, Staged, layout
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
@@ -53,12 +54,9 @@ _CONFIGURATION = {
     # Opening a table reads every commit since the last checkpoint, twice.
     "delta.checkpointInterval": "20",
 }
-_LAYOUT = "Partitions: "
-"""How the description of a table begins, which says what its partitions are."""
 _READABLE = frozenset({"timestampNtz"})
 """Features of Delta tables that a reader has to know, as far as this one does."""
 _TRIES = 100
-_FIRST_LOG = "_delta_log/00000000000000000000.json"
 
 _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
@@ -140,7 +138,7 @@ class DeltaLakeTable:
     def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
         """Write a candidate below the table's folder; see [Table.stage][]."""
         frame = storable(frame, where=self.uri)
-        folder = self.location.child(_folder(attempt))
+        folder = self.location.child(staged_folder(attempt))
         with self.location.reaching("writing to"):
             if self.location.path:
                 self.location.path.mkdir(parents=True, exist_ok=True)
@@ -156,7 +154,7 @@ class DeltaLakeTable:
                 if stream.error is not None:
                     raise StepError(f"computing the rows raised {cause(stream.error)}") from stream.error
                 raise error
-            log = bytes(folder.store().get(_FIRST_LOG).bytes()).decode()
+            log = bytes(folder.store().get(log_file(0)).bytes()).decode()
         actions = [json.loads(line) for line in log.splitlines()]
         schema = Schema.from_json(next(a["metaData"]["schemaString"] for a in actions if "metaData" in a))
         adds = [action["add"] for action in actions if "add" in action]
@@ -171,7 +169,7 @@ class DeltaLakeTable:
     def staged(self, staged: Staged) -> pl.LazyFrame:
         """The rows of a candidate; see [Table.staged][]."""
         adds, schema = staged.handle
-        frame = self._frame(schema, [f"{_folder(staged.attempt)}/{add['path']}" for add in adds], origin="_file")
+        frame = self._frame(schema, [f"{staged_folder(staged.attempt)}/{add['path']}" for add in adds], origin="_file")
         if not self.partitioned:
             return frame.drop("_file")
         # One scan for each partition, put together, takes minutes where there are thousands.
@@ -186,7 +184,7 @@ class DeltaLakeTable:
         wanted = set(tokens(partitions))
         actions = [
             AddAction(
-                path=f"{_folder(staged.attempt)}/{add['path']}",
+                path=f"{staged_folder(staged.attempt)}/{add['path']}",
                 size=add["size"],
                 partition_values=add["partitionValues"],
                 modification_time=add["modificationTime"],
@@ -258,12 +256,12 @@ class DeltaLakeTable:
 
     def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
         """Remove a candidate's files but for those of published partitions; see [Table.discard][]."""
-        folder = _folder(staged if isinstance(staged, str) else staged.attempt)
+        folder = staged_folder(staged if isinstance(staged, str) else staged.attempt)
         unused: list[str] | None = None
         if not isinstance(staged, str) and published is not None:
             kept = set(tokens(published))
             # A token needs no percent-encoding, so a path in the log is the path in the store.
-            unused = [f"{folder}/{_FIRST_LOG}"] + [
+            unused = [f"{folder}/{log_file(0)}"] + [
                 f"{folder}/{add['path']}"
                 for add in staged.handle[0]
                 if (add["partitionValues"].get(PARTITION) if self.partitioned else "") not in kept
@@ -280,7 +278,7 @@ class DeltaLakeTable:
 
     def quarantine(self, rows: pl.DataFrame, attempt: str) -> str:
         """Keep rows that were held back, in a file beside the table; see [Table.quarantine][]."""
-        uri = f"{self.uri}-quarantine/{attempt}.parquet"
+        uri = quarantined_file(self.uri, attempt)
         target = Location(uri, self.location.options)
         with self.location.reaching("writing quarantined rows beside"):
             if target.path:
@@ -297,7 +295,7 @@ class DeltaLakeTable:
 
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The table as Delta's library has it, at a version (None: the newest); None: there is no table."""
-        if self.location.path and not (self.location.path / "_delta_log").is_dir():
+        if self.location.path and not (self.location.path / LOG).is_dir():
             return None
         with self.location.reaching("opening"):
             try:
@@ -306,7 +304,7 @@ class DeltaLakeTable:
             except TableNotFoundError:
                 # "Not found" must mean that nothing is there, not that it couldn't be seen for a moment: what
                 # follows from it is the making of a new table.
-                if next(iter(self.location.brisk.store().list("_delta_log", chunk_size=1)), None):
+                if next(iter(self.location.brisk.store().list(LOG, chunk_size=1)), None):
                     raise
                 return None
             except DeltaError as error:
@@ -366,7 +364,7 @@ class DeltaLakeTable:
                 mode="error",
                 partition_by=columns,
                 configuration=_CONFIGURATION,
-                description=_LAYOUT + layout(partitions.partitions),
+                description=mark_of(layout(partitions.partitions)),
                 storage_options=self.location.delta,
                 commit_properties=properties,
             )
@@ -451,7 +449,7 @@ class DeltaLakeTable:
 
             def read(version: int) -> tuple[int, list[dict[str, Any]]] | None:
                 try:
-                    log = bytes(store.get(f"_delta_log/{version:020}.json").bytes())
+                    log = bytes(store.get(log_file(version)).bytes())
                 except FileNotFoundError:
                     return None
                 return version, [json.loads(line) for line in log.splitlines()]
@@ -467,7 +465,7 @@ class DeltaLakeTable:
         """See that tokens mean the same as ever: a month put beside its days would double their rows."""
         metadata = table.metadata()
         wanted = layout(partitions.partitions)
-        _, _, there = (metadata.description or "").partition(_LAYOUT)
+        there = marked(metadata.description)
         if not there and bool(metadata.partition_columns) != self.partitioned:
             there = "other"
         if there and there != wanted:
@@ -532,10 +530,6 @@ class DeltaLakeTable:
             include_file_paths=origin,
             **self.location.polars,
         )
-
-
-def _folder(attempt: str) -> str:
-    return f"staged-{attempt}"
 
 
 def _filter(pairs: list[tuple[str, str]], partitions: PartitionSet) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,16 +13,12 @@ from urllib.parse import unquote
 
 from lakehouse.errors import StorageError
 from lakehouse.io.delta import DeltaLakeTable
+from lakehouse.io.layout import QUARANTINE, in_log, log_file, quarantine_of, staged_in
 from lakehouse.io.storage import Location
 from lakehouse.io.tables import PARTITION
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-_STAGED = re.compile(r"staged-[^/]+")
-_LOG = "_delta_log/"
-_FIRST_LOG = f"{_LOG}{0:020}.json"
-_QUARANTINE = "-quarantine"
 
 
 class Kind(StrEnum):
@@ -82,13 +77,13 @@ def inventory(table: DeltaLakeTable) -> Inventory:
     commits = [] if opened is None else table.actions(opened)
     newest = -1 if opened is None else int(opened.version())
     with table.location.reaching("listing"):
-        there = {path: (size, at) for path, size, at in _list(table.location) if not path.startswith(_LOG)}
-        beside = Location(table.uri + _QUARANTINE, table.location.options)
+        there = {path: (size, at) for path, size, at in _list(table.location) if not in_log(path)}
+        beside = Location(quarantine_of(table.uri), table.location.options)
         files = [StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at) for path, size, at in _list(beside)]
     for path, (token, versions) in _used(commits, newest).items():
         if path in there:
             files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), token, versions))
-    staged = [(path, folder[0], size, at) for path, (size, at) in there.items() if (folder := _STAGED.match(path))]
+    staged = [(path, folder, size, at) for path, (size, at) in there.items() if (folder := staged_in(path))]
     newest_beside: dict[str, datetime] = {}
     for _, name, _, at in staged:
         newest_beside[name] = max(at, newest_beside.get(name, at))
@@ -108,7 +103,7 @@ def delete(table: DeltaLakeTable, files: Iterable[StoredFile]) -> None:
     Raises:
         StorageError: one can't be deleted; those before it are
     """
-    for suffix in ("", _QUARANTINE):
+    for suffix in ("", QUARANTINE):
         home = Location(table.uri + suffix, table.location.options)
         with home.reaching("deleting from"):
             names = [f.uri.removeprefix(f"{home.uri}/") for f in files if f.uri.startswith(f"{home.uri}/")]
@@ -124,7 +119,7 @@ def move(table: DeltaLakeTable, to: DeltaLakeTable) -> None:
     Raises:
         StorageError: another table is there, or the two don't lie on the same disk or in the same bucket
     """
-    for suffix in (_QUARANTINE, ""):
+    for suffix in (QUARANTINE, ""):
         start, end = (Location(one.uri + suffix, one.location.options) for one in (table, to))
         with start.reaching("moving"):
             if start.path is not None and end.path is not None:
@@ -221,20 +216,20 @@ def _copy_and_delete(start: Location, end: Location) -> None:
     there = {path: size for path, size, _ in _list(end)}
     bucket, source, target = _whole(start), _prefix(start), _prefix(end)
     # Rows before the log, and the log from its beginning on: what readers find is whole at any moment.
-    for path in sorted(listed, key=lambda p: (p.startswith(_LOG), p)):
+    for path in sorted(listed, key=lambda p: (in_log(p), p)):
         if there.get(path) != listed[path]:
             bucket.copy(f"{source}/{path}", f"{target}/{path}")
-    rest = [path for path in sorted(listed) if path != _FIRST_LOG]
+    rest = [path for path in sorted(listed) if path != log_file(0)]
     start.store().delete(rest)
-    if _FIRST_LOG in listed:
-        start.store().delete([_FIRST_LOG])
+    if log_file(0) in listed:
+        start.store().delete([log_file(0)])
 
 
 def _first_log(location: Location) -> bytes | None:
     if location.path is not None and not location.path.exists():
         return None
     try:
-        return bytes(location.store().get(_FIRST_LOG).bytes())
+        return bytes(location.store().get(log_file(0)).bytes())
     except FileNotFoundError:
         return None
 

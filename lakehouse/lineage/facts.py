@@ -175,6 +175,7 @@ class Fact(Record):
         if (self.asset, self.table) == (asset, table):
             return self
         quarantine = self.quarantine
-        if quarantine is not None and self.table:
-            quarantine = quarantine.replace(f"{self.table}-quarantine/", f"{table}-quarantine/", 1)
+        # What lies in a table or beside it bears the table's URI at the beginning of its own, and moves with it.
+        if quarantine is not None and self.table and quarantine.startswith(self.table):
+            quarantine = table + quarantine.removeprefix(self.table)
         return self.model_copy(update={"asset": asset, "table": self.table and table, "quarantine": quarantine})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.selection import Targets
-from lakehouse.durations import DURATIONS, parse_duration
+from lakehouse.durations import parse_duration
 from lakehouse.errors import (
     LakehouseError,
     PartitionConflict,
@@ -92,6 +92,7 @@ class Maintenance:
             StorageError: the two can't lie in the same place
         """
         from lakehouse.io.inventory import exists, move, same
+        from lakehouse.io.layout import QUARANTINE
         from lakehouse.io.storage import Location
 
         asset = self.lake.graph[new]
@@ -107,7 +108,7 @@ class Maintenance:
         log = [f for p in end.publications(after=None) for f in from_payload(p.payload, p.version)]
         renamed = old in {f.formerly for f in log}
         complete = old in {f.formerly for f in recorded}
-        left = any(exists(Location(start.uri + s, start.location.options)) for s in ("", "-quarantine"))
+        left = any(exists(Location(start.uri + s, start.location.options)) for s in ("", QUARANTINE))
         if not facts and not left and (complete or not renamed):
             if complete:
                 return Change(title, (), (f"{old} was renamed already",))
@@ -683,7 +684,7 @@ def _age(keep: timedelta | str | None) -> timedelta | None:
     try:
         return parse_duration(keep)
     except ValueError as error:
-        raise LakehouseError(f"{keep!r:.100} can't be kept: {error}", hint=DURATIONS) from None
+        raise LakehouseError(f"{keep!r:.100} can't be kept: {error}", hint="write 12h, 90d or 8w") from None
 
 
 # ── in words ──────────────────────────────────────────────────────────────────────────────

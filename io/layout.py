@@ -1,0 +1,78 @@
+"""The names of what a table consists of. Whoever writes one of them, or looks for it, asks here.
+
+silver/flights/                    the table
+├── _delta_log/                    its log: a file for each version
+└── staged-<attempt>/              what an attempt wrote; published, its files stay here
+silver/flights-quarantine/         beside it, the rows that were held back
+└── <attempt>.parquet
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+LOG: Final = "_delta_log"
+"""The folder of a table's log."""
+
+QUARANTINE: Final = "-quarantine"
+"""What the name of the folder beside a table ends with that holds the rows that were held back."""
+
+_STAGED: Final = "staged-"
+_MARK: Final = "Partitions: "
+
+
+def log_file(version: int) -> str:
+    """The file of a version in the log.
+
+    Examples:
+        >>> log_file(7)
+        '_delta_log/00000000000000000007.json'
+    """
+    return f"{LOG}/{version:020}.json"
+
+
+def in_log(path: str) -> bool:
+    """Whether a path within the table is one of its log."""
+    return path.startswith(f"{LOG}/")
+
+
+def staged_folder(attempt: str) -> str:
+    """The folder of what an attempt wrote."""
+    return f"{_STAGED}{attempt}"
+
+
+def staged_in(path: str) -> str | None:
+    """The folder of the attempt that a path within the table is of; None: of none.
+
+    Examples:
+        >>> staged_in("staged-1f/_partition=2013-01-01/0.parquet"), staged_in("notes.txt")
+        ('staged-1f', None)
+    """
+    found = re.match(rf"{_STAGED}[^/]+", path)
+    return found[0] if found else None
+
+
+def quarantine_of(table: str) -> str:
+    """The URI of the folder beside a table that holds the rows that were held back."""
+    return table + QUARANTINE
+
+
+def quarantined_file(table: str, attempt: str) -> str:
+    """The URI of the rows that were held back of an attempt."""
+    return f"{quarantine_of(table)}/{attempt}.parquet"
+
+
+def mark_of(layout: str) -> str:
+    """The description of a table, by which is known what its partitions are."""
+    return _MARK + layout
+
+
+def marked(description: str | None) -> str:
+    """What a table's description says of its partitions; empty: nothing.
+
+    Examples:
+        >>> marked(mark_of("daily UTC")), marked("somebody's notes")
+        ('daily UTC', '')
+    """
+    return (description or "").partition(_MARK)[2]
