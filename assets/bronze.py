@@ -1,10 +1,9 @@
 """Bronze: what the source has, every row and every value of it, with where and when it was read."""
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import pandera.polars as pa
 import polars as pl
-from pandera.typing.polars import LazyFrame
 
 from lakehouse import Context, Daily, PartitionRange, bronze
 from lakehouse.assets import source
@@ -114,13 +113,13 @@ class RawAirlines(Extracted):
     group="flights",
     checks=[row_count(min=1), row_count(min=600, blocking=False, name="busy_day")],
 )
-def raw_flights(partitions: PartitionRange, context: Context) -> LazyFrame[RawFlights]:
+def raw_flights(partitions: PartitionRange, context: Context) -> Annotated[pl.LazyFrame, RawFlights]:
     """Every flight that was scheduled to leave New York (336,776 in 2013).
 
     A day has 634 to 1,014 of them; fewer than 600 is worth a warning, none at all is a failed extraction.
     """
     rows = source.flights(partitions.start.date(), partitions.end.date())
-    return cast(LazyFrame[RawFlights], _extracted(_dated(rows), "flights.csv", context))
+    return _extracted(_dated(rows), "flights.csv", context)
 
 
 @bronze(
@@ -130,32 +129,32 @@ def raw_flights(partitions: PartitionRange, context: Context) -> LazyFrame[RawFl
     group="weather",
     checks=[row_count(min=66, blocking=False)],
 )
-def raw_weather(partitions: PartitionRange, context: Context) -> LazyFrame[RawWeather]:
+def raw_weather(partitions: PartitionRange, context: Context) -> Annotated[pl.LazyFrame, RawWeather]:
     """The weather at New York's three airports, hour by hour (26,115 rows; 72 on a full day).
 
     The source ends on December 30 at 18:00, so December 31 has no row, which is why the row count only warns
     (it does on 5 days).
     """
     rows = source.weather(partitions.start.date(), partitions.end.date())
-    return cast(LazyFrame[RawWeather], _extracted(_dated(rows), "weather.csv", context))
+    return _extracted(_dated(rows), "weather.csv", context)
 
 
 @bronze(tags=["register"], owners=OWNERS, group="registers", checks=[not_null("tailnum")])
-def raw_planes(context: Context) -> LazyFrame[RawPlanes]:
+def raw_planes(context: Context) -> Annotated[pl.LazyFrame, RawPlanes]:
     """The register of planes (3,322), as the FAA had it some time after 2013."""
-    return cast(LazyFrame[RawPlanes], _extracted(source.table("planes"), "planes.csv", context))
+    return _extracted(source.table("planes"), "planes.csv", context)
 
 
 @bronze(tags=["register"], owners=OWNERS, group="registers", checks=[unique("faa")])
-def raw_airports(context: Context) -> LazyFrame[RawAirports]:
+def raw_airports(context: Context) -> Annotated[pl.LazyFrame, RawAirports]:
     """The register of airports in the United States (1,458), railway stations among them."""
-    return cast(LazyFrame[RawAirports], _extracted(source.table("airports"), "airports.csv", context))
+    return _extracted(source.table("airports"), "airports.csv", context)
 
 
 @bronze(tags=["register"], owners=OWNERS, group="registers", checks=[unique("carrier")])
-def raw_airlines(context: Context) -> LazyFrame[RawAirlines]:
+def raw_airlines(context: Context) -> Annotated[pl.LazyFrame, RawAirlines]:
     """The register of airlines: 16 carrier codes and their names."""
-    return cast(LazyFrame[RawAirlines], _extracted(source.table("airlines"), "airlines.csv", context))
+    return _extracted(source.table("airlines"), "airlines.csv", context)
 
 
 def _dated(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -14,11 +14,11 @@ cancelled and the diverted are not on time either.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Annotated, Final
 
 import pandera.polars as pa
 import polars as pl
-from pandera.typing.polars import LazyFrame
+from pandera.api.polars.model_config import BaseConfig
 
 from lakehouse import gold
 from lakehouse.assets.bronze import OWNERS, Moment, daily
@@ -78,7 +78,7 @@ class WeatherDelays(Outcomes):
     )
     hours: int = pa.Field(ge=1, description="hours of the day that had flights to leave in it")
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
@@ -118,7 +118,7 @@ _ADDS_UP = reconcile("departures", ours=pl.col("flights").sum(), theirs=pl.len()
         _ADDS_UP,
     ],
 )
-def weather_delays(departures: LazyFrame[Departures]) -> LazyFrame[WeatherDelays]:
+def weather_delays(departures: Annotated[pl.LazyFrame, Departures]) -> Annotated[pl.LazyFrame, WeatherDelays]:
     """What weather does to flights: their outcomes by the weather in which they were to leave.
 
     That is the weather at the origin in the hour of the scheduled departure. Each flight is in exactly one
@@ -139,7 +139,7 @@ def weather_delays(departures: LazyFrame[Departures]) -> LazyFrame[WeatherDelays
         .group_by("date", "origin", *by)
         .agg(**_counted(OUTCOMES), **_counted({"hours": pl.col("time_hour").n_unique()}))
     )
-    return cast(LazyFrame[WeatherDelays], days.sort("date", "origin", *by))
+    return days.sort("date", "origin", *by)
 
 
 def _counted(expressions: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:

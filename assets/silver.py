@@ -10,11 +10,11 @@ Moments are UTC. The local clock is `moment.dt.convert_time_zone(zone)`, with th
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 import pandera.polars as pa
 import polars as pl
-from pandera.typing.polars import LazyFrame
+from pandera.api.polars.model_config import BaseConfig
 
 from lakehouse import silver
 
@@ -69,7 +69,7 @@ class Airlines(pa.DataFrameModel):
     carrier: str = pa.Field(unique=True, str_matches=r"^[0-9A-Z]{2}$", description="IATA code")
     name: str = pa.Field(str_length={"min_value": 1})
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
@@ -87,7 +87,7 @@ class Airports(pa.DataFrameModel):
     utc_offset: int = pa.Field(ge=-10, le=-4, description="hours, in winter")
     repairs: str = pa.Field(nullable=True, description="rules that touched the row")
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
@@ -105,14 +105,14 @@ class Planes(pa.DataFrameModel):
     airliner: bool = pa.Field(description="several engines, fixed wings and 20 seats or more")
     repairs: str = pa.Field(nullable=True, description="rules that touched the row")
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
 @silver(tags=["register"], owners=OWNERS, group="registers", checks=[reconcile("raw_airlines", tolerance=0)])
-def airlines(raw_airlines: LazyFrame[RawAirlines]) -> LazyFrame[Airlines]:
+def airlines(raw_airlines: Annotated[pl.LazyFrame, RawAirlines]) -> Annotated[pl.LazyFrame, Airlines]:
     """The 16 airlines. Nothing had to be repaired."""
-    return cast(LazyFrame[Airlines], raw_airlines.select("carrier", pl.col("name").str.strip_chars()))
+    return raw_airlines.select("carrier", pl.col("name").str.strip_chars())
 
 
 TRUE_ZONES: Final = {"1C9": "America/Los_Angeles", "DVT": "America/Phoenix", "MYF": "America/Los_Angeles"}
@@ -140,7 +140,7 @@ SUPPLEMENT: Final = pl.LazyFrame(
     group="registers",
     checks=[reconcile("raw_airports", tolerance=0.01), row_count(min=1000)],
 )
-def airports(raw_airports: LazyFrame[RawAirports]) -> LazyFrame[Airports]:
+def airports(raw_airports: Annotated[pl.LazyFrame, RawAirports]) -> Annotated[pl.LazyFrame, Airports]:
     """The register of airports: the source's 1,458 and 4 that it lacks.
 
     Rules, and the rows they touch:
@@ -189,7 +189,7 @@ def airports(raw_airports: LazyFrame[RawAirports]) -> LazyFrame[Airports]:
         ),
     )
     lacking = SUPPLEMENT.join(found, on="airport", how="anti").with_columns(repairs=pl.lit("supplied"))
-    return cast(LazyFrame[Airports], pl.concat([found, lacking]))
+    return pl.concat([found, lacking])
 
 
 MANUFACTURERS: Final = {
@@ -215,7 +215,7 @@ MANUFACTURERS: Final = {
         expression("airliner", pl.col("airliner"), wants="airliners only", blocking=False),
     ],
 )
-def planes(raw_planes: LazyFrame[RawPlanes]) -> LazyFrame[Planes]:
+def planes(raw_planes: Annotated[pl.LazyFrame, RawPlanes]) -> Annotated[pl.LazyFrame, Planes]:
     """The register of planes (3,322).
 
     Rules, and the rows they touch:
@@ -234,7 +234,7 @@ def planes(raw_planes: LazyFrame[RawPlanes]) -> LazyFrame[Planes]:
     early = pl.col("model").str.starts_with("737-5") & pl.col("year").lt(1989)
     engines = pl.col("model").str.starts_with("A330") & pl.col("engines").ne(2)
     many = pl.col("type").eq("Fixed wing multi engine")
-    cleaned = raw_planes.select(
+    return raw_planes.select(
         registration="tailnum",
         year=pl.when(~early.fill_null(value=False)).then("year"),
         type="type",
@@ -250,7 +250,6 @@ def planes(raw_planes: LazyFrame[RawPlanes]) -> LazyFrame[Planes]:
             engines_corrected=engines,
         ),
     )
-    return cast(LazyFrame[Planes], cleaned)
 
 
 # ── weather ───────────────────────────────────────────────────────────────────────────────
@@ -273,7 +272,7 @@ class Weather(pa.DataFrameModel):
     visibility_mi: float = pa.Field(ge=0, le=10)
     repairs: str = pa.Field(nullable=True, description="rules that touched the row")
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
@@ -313,7 +312,7 @@ def _relative_humidity() -> pl.Expr:
         ),
     ],
 )
-def weather(raw_weather: LazyFrame[RawWeather]) -> LazyFrame[Weather]:
+def weather(raw_weather: Annotated[pl.LazyFrame, RawWeather]) -> Annotated[pl.LazyFrame, Weather]:
     """The weather at EWR, JFK and LGA, hour by hour (26,115 rows).
 
     The hour is the source's `time_hour` (UTC): its local hours name 1 o'clock of November 3 twice at each
@@ -337,7 +336,7 @@ def weather(raw_weather: LazyFrame[RawWeather]) -> LazyFrame[Weather]:
     def unless(rule: pl.Expr, column: str) -> pl.Expr:
         return pl.when(~rule.fill_null(value=False)).then(pl.col(column))
 
-    cleaned = raw_weather.select(
+    return raw_weather.select(
         "date",
         "origin",
         observed_at=_moment("time_hour"),
@@ -352,7 +351,6 @@ def weather(raw_weather: LazyFrame[RawWeather]) -> LazyFrame[Weather]:
         visibility_mi="visib",
         repairs=_repairs(wind_impossible=impossible, freezing_summer=freezing, calm=calm),
     )
-    return cast(LazyFrame[Weather], cleaned)
 
 
 # ── flights ───────────────────────────────────────────────────────────────────────────────
@@ -394,7 +392,7 @@ class Flights(pa.DataFrameModel):
     diverted: bool = pa.Field(description="left, and did not land where it should have, or not at first")
     repairs: str = pa.Field(nullable=True, description="rules that touched the row")
 
-    class Config:
+    class Config(BaseConfig):
         strict = True
 
 
@@ -505,7 +503,9 @@ def aircraft_in_two_places(frame: pl.LazyFrame) -> pl.LazyFrame:
         aircraft_in_two_places,
     ],
 )
-def flights(raw_flights: LazyFrame[RawFlights], airports: LazyFrame[Zones]) -> LazyFrame[Flights]:
+def flights(
+    raw_flights: Annotated[pl.LazyFrame, RawFlights], airports: Annotated[pl.LazyFrame, Zones]
+) -> Annotated[pl.LazyFrame, Flights]:
     """Every flight that was scheduled to leave New York (336,776).
 
     **Moments.** The scheduled departure is the source's `time_hour` (UTC) and its minute, the departure is
@@ -552,25 +552,22 @@ def flights(raw_flights: LazyFrame[RawFlights], airports: LazyFrame[Zones]) -> L
     # A negative time is no fast flight: that is for the schema to refuse.
     too_fast = pl.col("air_time").gt(0) & (pl.col("distance") > FASTEST / 60 * pl.col("air_time"))
     skipped = _at_destination(lambda zone: _skipped("arr_at", "arr_time", zone))
-    return cast(
-        LazyFrame[Flights],
-        arrived.select(
-            "date",
-            pl.format("{}-{}{}-{}", "date", "carrier", "flight", "origin").alias("flight_id"),
-            "carrier",
-            "flight",
-            "tailnum",
-            pl.when(~pl.col("carrier").is_in(FLEET_NUMBERS), pl.col("tailnum").str.starts_with("N"))
-            .then("tailnum")
-            .alias("registration"),
-            *["origin", "dest", "dest_timezone", "distance", "time_hour"],
-            *["sched_dep_at", "sched_dep_time", "dep_at", "dep_time", "dep_delay"],
-            *["sched_arr_at", "sched_arr_time", "arr_at", "arr_time", "arr_delay"],
-            pl.when(~too_fast).then("air_time").alias("air_time"),
-            "cancelled",
-            "diverted",
-            _repairs(air_time_impossible=too_fast, arrival_in_skipped_hour=skipped).alias("repairs"),
-        ),
+    return arrived.select(
+        "date",
+        pl.format("{}-{}{}-{}", "date", "carrier", "flight", "origin").alias("flight_id"),
+        "carrier",
+        "flight",
+        "tailnum",
+        pl.when(~pl.col("carrier").is_in(FLEET_NUMBERS), pl.col("tailnum").str.starts_with("N"))
+        .then("tailnum")
+        .alias("registration"),
+        *["origin", "dest", "dest_timezone", "distance", "time_hour"],
+        *["sched_dep_at", "sched_dep_time", "dep_at", "dep_time", "dep_delay"],
+        *["sched_arr_at", "sched_arr_time", "arr_at", "arr_time", "arr_delay"],
+        pl.when(~too_fast).then("air_time").alias("air_time"),
+        "cancelled",
+        "diverted",
+        _repairs(air_time_impossible=too_fast, arrival_in_skipped_hour=skipped).alias("repairs"),
     )
 
 

@@ -38,10 +38,12 @@ from lakehouse.partitions import (
 if TYPE_CHECKING:
     from lakehouse.execution.run import Run
     from lakehouse.lake import Lakehouse
+    from lakehouse.lineage.observations import Observed
     from lakehouse.verbs import backfill, materialize, refresh, status
 
 _LAZY = {
     "Lakehouse": "lakehouse.lake",
+    "Observed": "lakehouse.lineage.observations",
     "Run": "lakehouse.execution.run",
     "backfill": "lakehouse.verbs",
     "materialize": "lakehouse.verbs",
@@ -69,6 +71,7 @@ __all__ = [
     "MaterializationFailed",
     "Monthly",
     "Multi",
+    "Observed",
     "Overlap",
     "PartitionRange",
     "PartitionSet",

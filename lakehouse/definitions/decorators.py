@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final, overload
 
 from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.policies import Freshness, Retry
@@ -16,140 +16,18 @@ if TYPE_CHECKING:
     from lakehouse.checks import AnyCheck
 
 
-class Decorator(typing.Protocol):
-    """Turns a function into an asset of one layer."""
-
-    @typing.overload
-    def __call__(self, function: Callable[..., Any], /) -> Asset: ...
-
-    @typing.overload
-    def __call__(
-        self,
-        function: None = None,
-        /,
-        *,
-        partitions: Partitions | None = None,
-        checks: Sequence[AnyCheck] = (),
-        tags: Sequence[str] = (),
-        owners: Sequence[str] = (),
-        group: str = "",
-        retry: Retry | None = None,
-        freshness: Freshness | None = None,
-        code_version: str | None = None,
-    ) -> Callable[[Callable[..., Any]], Asset]: ...
-
-
-def _decorator(layer: Layer) -> Decorator:
-    def decorate(
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        partitions: Partitions | None = None,
-        checks: Sequence[AnyCheck] = (),
-        tags: Sequence[str] = (),
-        owners: Sequence[str] = (),
-        group: str = "",
-        retry: Retry | None = None,
-        freshness: Freshness | None = None,
-        code_version: str | None = None,
-    ) -> Any:
-        def make(function: Callable[..., Any]) -> Asset:
-            return _make(
-                layer,
-                function,
-                partitions=partitions,
-                checks=checks,
-                words={"tags": tags, "owners": owners},
-                group=group,
-                retry=retry,
-                freshness=freshness,
-                code_version=code_version,
-            )
-
-        return make if function is None else make(function)
-
-    decorate.__name__ = decorate.__qualname__ = str(layer)
-    return typing.cast(Decorator, decorate)
-
-
-def _make(
-    layer: Layer,
-    function: Callable[..., Any],
-    *,
-    partitions: Partitions | None,
-    checks: Sequence[AnyCheck],
-    words: Mapping[str, Sequence[str]],
-    group: str,
-    retry: Retry | None,
-    freshness: Freshness | None,
-    code_version: str | None,
-) -> Asset:
-    name = getattr(function, "__name__", "")
-    where = f"@{layer} {name or function!r}"
-    if isinstance(function, Asset):
-        raise DefinitionError(f"@{layer} was given {function!r}, which is an asset already")
-    if (
-        not callable(function)
-        or inspect.isclass(function)
-        or not name.isidentifier()
-        or inspect.iscoroutinefunction(function)
-    ):
-        raise DefinitionError(f"{where}: an asset is made from a named, ordinary function (def, not async)")
-    if partitions is not None and not isinstance(partitions, Partitions):
-        raise DefinitionError(f"{where}: partitions={partitions!r} is no partitions definition", hint="e.g. Daily(...)")
-    # Nothing is stored of a source, so that no column has to hold its partition.
-    cut = layer is not Layer.SOURCE and partitions is not None and not isinstance(partitions, Unpartitioned)
-    if cut and partitions is not None and not partitions.columns:
-        raise DefinitionError(
-            f"{where}: {partitions} don't say which column holds the partition",
-            hint=f"{type(partitions).__name__}(..., column='date')",
-        )
-    for word, given in words.items():
-        if isinstance(given, str) or not isinstance(given, Collection) or not all(isinstance(w, str) for w in given):
-            raise DefinitionError(f"{where}: {word} is a list of strings; given {given!r}")
-    for what, text in {"group": group, "code_version": code_version or ""}.items():
-        if not isinstance(text, str):
-            raise DefinitionError(f"{where}: {what} is a string; given {text!r}")
-    if retry is not None and not isinstance(retry, Retry):
-        raise DefinitionError(f"{where}: retry={retry!r} is no Retry", hint="e.g. Retry(times=3)")
-    if freshness is not None and not isinstance(freshness, Freshness):
-        raise DefinitionError(f"{where}: freshness={freshness!r} is no Freshness", hint='e.g. Freshness(max_age="1d")')
-    if not isinstance(checks, Collection):
-        raise DefinitionError(f"{where}: checks is a list of checks; given {checks!r}", hint="see lakehouse.checks")
-    for check in checks:
-        if not (hasattr(check, "name") and hasattr(check, "blocking")):
-            raise DefinitionError(f"{where}: {check!r} is no check", hint="see lakehouse.checks")
-    names = [check.name for check in checks]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise DefinitionError(f"{where}: two checks are named {twice[0]!r}", hint="give one of them a name= of its own")
-    return Asset(
-        layer=layer,
-        name=name,
-        function=function,
-        partitions=partitions or Unpartitioned(),
-        checks=tuple(checks),
-        description=inspect.cleandoc(function.__doc__ or ""),
-        tags=tuple(words["tags"]),
-        owners=tuple(words["owners"]),
-        group=group,
-        retry=retry or Retry(),
-        freshness=freshness,
-        declared_version=code_version,
-    )
-
-
-@typing.overload
+@overload
 def source(function: Callable[[], Any], /) -> Asset: ...
 
 
-@typing.overload
+@overload
 def source(
     *,
     partitions: Partitions | None = None,
     tags: Sequence[str] = (),
     owners: Sequence[str] = (),
     group: str = "",
+    freshness: Freshness | None = None,
 ) -> Callable[[Callable[[], Any]], Asset]: ...
 
 
@@ -162,20 +40,23 @@ def source(
     owners: Sequence[str] = (),
     group: str = "",
     freshness: Freshness | None = None,
-) -> Any:
+) -> Asset | Callable[[Callable[[], Any]], Asset]:
     """Declares an external asset: data that others write. It is looked at, and never materialized.
 
     Its function takes nothing and looks at little: it returns [lakehouse.io.Files][] (a pattern of files), or what
     changes whenever a partition does (an etag, a time, a number), by partition key; without partitions one string. A
-    Bronze asset that has it as a parameter is given a
-    [lakehouse.lineage.observations.Observed][] of the partitions that it makes.
+    Bronze asset that has it as a parameter is given a [lakehouse.Observed][] of the partitions that it makes.
 
     Parameters:
-        partitions: how it is cut; its column needs no name
+        function: looks at it; with keywords it is left out, and comes below the decorator
+        partitions: how it is partitioned; its column needs no name
         tags: words to select it by
         owners: who answers for it
         group: a word to draw it with its like
         freshness: when a deployed lakehouse looks at it: ``cron`` or ``every``
+
+    Returns:
+        The asset; with keywords, what makes one of a function.
 
     Raises:
         DefinitionError: what can't be an asset
@@ -190,36 +71,302 @@ def source(
         >>> landing.key
         'source.landing'
     """
+    declaration = _Declaration(Layer.SOURCE, partitions, (), tags, owners, group, None, freshness, None)
+    return declaration if function is None else declaration(function)
 
-    def make(function: Callable[..., Any]) -> Asset:
-        made = _make(
-            Layer.SOURCE,
-            function,
-            partitions=partitions,
-            checks=(),
-            words={"tags": tags, "owners": owners},
-            group=group,
-            retry=None,
-            freshness=freshness,
-            code_version=None,
+
+@overload
+def bronze(function: Callable[..., Any], /) -> Asset: ...
+
+
+@overload
+def bronze(
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Callable[[Callable[..., Any]], Asset]: ...
+
+
+def bronze(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Asset | Callable[[Callable[..., Any]], Asset]:
+    """Declares a Bronze asset: data as its source has it.
+
+    Its function reads what lies outside: a file, an API, or a [lakehouse.source][] that is a parameter. The return
+    annotation is its schema. Calling the asset calls the function.
+
+    Parameters:
+        function: makes the rows from its inputs; with keywords it is left out, and comes below the decorator
+        partitions: how it is partitioned, and in which column; None: not at all
+        checks: what its rows must pass before they are published, see [lakehouse.checks][]
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+        retry: how often a step of it is tried
+        freshness: when it is refreshed, and when it is too old
+        code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+
+    Returns:
+        The asset; with keywords, what makes one of a function.
+
+    Raises:
+        DefinitionError: what can't be an asset
+
+    Examples:
+        >>> from lakehouse import Daily, PartitionRange
+        >>> @bronze(partitions=Daily("2013-01-01", column="date"), owners=["shop"])
+        ... def raw_orders(partitions: PartitionRange):
+        ...     "Orders as the shop exports them."
+        >>> raw_orders.key
+        'bronze.raw_orders'
+    """
+    declaration = _Declaration(Layer.BRONZE, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    return declaration if function is None else declaration(function)
+
+
+@overload
+def silver(function: Callable[..., Any], /) -> Asset: ...
+
+
+@overload
+def silver(
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Callable[[Callable[..., Any]], Asset]: ...
+
+
+def silver(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Asset | Callable[[Callable[..., Any]], Asset]:
+    """Declares a Silver asset: cleansed and typed, from Bronze and Silver.
+
+    A parameter of its function is a dependency on the asset of that name in the function's module;
+    [lakehouse.From][] says it outright. The return annotation is its schema, an input's annotation what it asks
+    of that input. Calling the asset calls the function.
+
+    Parameters:
+        function: makes the rows from its inputs; with keywords it is left out, and comes below the decorator
+        partitions: how it is partitioned, and in which column; None: not at all
+        checks: what its rows must pass before they are published, see [lakehouse.checks][]
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+        retry: how often a step of it is tried
+        freshness: when it is refreshed, and when it is too old
+        code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+
+    Returns:
+        The asset; with keywords, what makes one of a function.
+
+    Raises:
+        DefinitionError: what can't be an asset
+
+    Examples:
+        >>> import polars as pl
+        >>> from lakehouse.checks import unique
+        >>> @silver(checks=[unique("order")])
+        ... def orders(raw_orders: pl.LazyFrame) -> pl.LazyFrame:
+        ...     return raw_orders.drop_nulls("amount")
+        >>> [one.name for one in orders.inputs]
+        ['raw_orders']
+    """
+    declaration = _Declaration(Layer.SILVER, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    return declaration if function is None else declaration(function)
+
+
+@overload
+def gold(function: Callable[..., Any], /) -> Asset: ...
+
+
+@overload
+def gold(
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Callable[[Callable[..., Any]], Asset]: ...
+
+
+def gold(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    partitions: Partitions | None = None,
+    checks: Sequence[AnyCheck] = (),
+    tags: Sequence[str] = (),
+    owners: Sequence[str] = (),
+    group: str = "",
+    retry: Retry | None = None,
+    freshness: Freshness | None = None,
+    code_version: str | None = None,
+) -> Asset | Callable[[Callable[..., Any]], Asset]:
+    """Declares a Gold asset: the answer to a question, from Silver and Gold.
+
+    A parameter of its function is a dependency on the asset of that name in the function's module;
+    [lakehouse.From][] says it outright. The return annotation is its schema, an input's annotation what it asks
+    of that input. Calling the asset calls the function.
+
+    Parameters:
+        function: makes the rows from its inputs; with keywords it is left out, and comes below the decorator
+        partitions: how it is partitioned, and in which column; None: not at all
+        checks: what its rows must pass before they are published, see [lakehouse.checks][]
+        tags: words to select it by
+        owners: who answers for it
+        group: a word to draw it with its like
+        retry: how often a step of it is tried
+        freshness: when it is refreshed, and when it is too old
+        code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+
+    Returns:
+        The asset; with keywords, what makes one of a function.
+
+    Raises:
+        DefinitionError: what can't be an asset
+
+    Examples:
+        >>> import polars as pl
+        >>> @gold
+        ... def revenue(orders: pl.LazyFrame) -> pl.LazyFrame:
+        ...     return orders.select(pl.col("amount").sum())
+        >>> revenue(pl.LazyFrame({"amount": [1.5, 2.0]})).collect().item()
+        3.5
+    """
+    declaration = _Declaration(Layer.GOLD, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    return declaration if function is None else declaration(function)
+
+
+@final
+@dataclass(frozen=True)
+class _Declaration:
+    """What a decorator was given; called with the function, it is the asset."""
+
+    layer: Layer
+    partitions: Partitions | None
+    checks: Sequence[AnyCheck]
+    tags: Sequence[str]
+    owners: Sequence[str]
+    group: str
+    retry: Retry | None
+    freshness: Freshness | None
+    code_version: str | None
+
+    def __call__(self, function: Callable[..., Any]) -> Asset:
+        self._refuse(function)
+        return Asset(
+            layer=self.layer,
+            name=function.__name__,
+            function=function,
+            partitions=self.partitions or Unpartitioned(),
+            checks=tuple(self.checks),
+            description=inspect.cleandoc(function.__doc__ or ""),
+            tags=tuple(self.tags),
+            owners=tuple(self.owners),
+            group=self.group,
+            retry=self.retry or Retry(),
+            freshness=self.freshness,
+            declared_version=self.code_version,
         )
-        if inspect.signature(function).parameters:
+
+    def _refuse(self, function: Callable[..., Any]) -> None:
+        """Raise for what can't be an asset."""
+        name = getattr(function, "__name__", "")
+        where = f"@{self.layer} {name or function!r}"
+        if isinstance(function, Asset):
+            raise DefinitionError(f"@{self.layer} was given {function!r}, which is an asset already")
+        if (
+            not callable(function)
+            or inspect.isclass(function)
+            or not name.isidentifier()
+            or inspect.iscoroutinefunction(function)
+        ):
+            raise DefinitionError(f"{where}: an asset is made from a named, ordinary function (def, not async)")
+        if self.layer is Layer.SOURCE and inspect.signature(function).parameters:
             raise DefinitionError(
-                f"@source {made.name!r} has parameters; what looks at a source takes nothing",
+                f"@source {name!r} has parameters; what looks at a source takes nothing",
                 hint="an asset that is made from others is declared with @bronze, @silver or @gold",
             )
-        return made
+        self._refuse_partitions(where)
+        for word, given in {"tags": self.tags, "owners": self.owners}.items():
+            if (
+                isinstance(given, str)
+                or not isinstance(given, Collection)
+                or not all(isinstance(one, str) for one in given)
+            ):
+                raise DefinitionError(f"{where}: {word} is a list of strings; given {given!r}")
+        for word, text in {"group": self.group, "code_version": self.code_version or ""}.items():
+            if not isinstance(text, str):
+                raise DefinitionError(f"{where}: {word} is a string; given {text!r}")
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise DefinitionError(f"{where}: retry={self.retry!r} is no Retry", hint="e.g. Retry(times=3)")
+        if self.freshness is not None and not isinstance(self.freshness, Freshness):
+            raise DefinitionError(
+                f"{where}: freshness={self.freshness!r} is no Freshness", hint='e.g. Freshness(max_age="1d")'
+            )
+        self._refuse_checks(where)
 
-    return make if function is None else make(function)
+    def _refuse_partitions(self, where: str) -> None:
+        if self.partitions is None or isinstance(self.partitions, Unpartitioned):
+            return
+        if not isinstance(self.partitions, Partitions):
+            raise DefinitionError(
+                f"{where}: partitions={self.partitions!r} is no partitions definition", hint="e.g. Daily(...)"
+            )
+        # Nothing is stored of a source, so that no column has to hold its partition.
+        if self.layer is not Layer.SOURCE and not self.partitions.columns:
+            raise DefinitionError(
+                f"{where}: {self.partitions} don't say which column holds the partition",
+                hint=f"{type(self.partitions).__name__}(..., column='date')",
+            )
 
-
-bronze = _decorator(Layer.BRONZE)
-"""Declares a Bronze asset: data as its source has it."""
-
-
-silver = _decorator(Layer.SILVER)
-"""Declares a Silver asset: cleansed and typed, from Bronze and Silver."""
-
-
-gold = _decorator(Layer.GOLD)
-"""Declares a Gold asset: the answer to a question, from Silver and Gold."""
+    def _refuse_checks(self, where: str) -> None:
+        if not isinstance(self.checks, Collection):
+            raise DefinitionError(
+                f"{where}: checks is a list of checks; given {self.checks!r}", hint="see lakehouse.checks"
+            )
+        for check in self.checks:
+            if not (hasattr(check, "name") and hasattr(check, "blocking")):
+                raise DefinitionError(f"{where}: {check!r} is no check", hint="see lakehouse.checks")
+        names = [check.name for check in self.checks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DefinitionError(
+                f"{where}: two checks are named {twice[0]!r}", hint="give one of them a name= of its own"
+            )

@@ -279,7 +279,7 @@ def _check_contract(asset: Asset, edge: Edge) -> None:
     if promised is None:
         raise ContractViolation(
             f"{asset.key} asks {edge.asset.key} for {asked.name}, but {edge.asset.key} promises no schema",
-            hint=f"give {edge.asset.name} a return annotation such as LazyFrame[{asked.name}]",
+            hint=f"give {edge.asset.name} a return annotation such as Annotated[pl.LazyFrame, {asked.name}]",
         )
     faults = promised.lacks(asked)
     if faults:

@@ -134,7 +134,7 @@ def _read_annotation(
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         raise DefinitionError(
             f"{key}: {name} is annotated with {hint}, which is more than one type",
-            hint="name one type of frame, e.g. LazyFrame[Model]",
+            hint="name one type of frame, e.g. Annotated[pl.LazyFrame, Model]",
         )
     arguments = typing.get_args(hint)
     if arguments and hasattr(arguments[0], "to_schema"):

@@ -1,9 +1,13 @@
 import functools
 import importlib
+import inspect
 import pickle
+import pydoc
 import re
 import subprocess
 import sys
+import typing
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -11,9 +15,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lakehouse import Asset, Daily, Freshness, Layer, Retry, Static, Unpartitioned, bronze, gold, silver
+from lakehouse import Asset, Daily, Freshness, Layer, Retry, Static, Unpartitioned, bronze, gold, silver, source
 from lakehouse.checks import row_count, unique
-from lakehouse.definitions.decorators import Decorator
 from lakehouse.errors import DefinitionError
 from tests.definitions import declared
 
@@ -30,7 +33,7 @@ def raw() -> pl.LazyFrame:
 
 
 @pytest.mark.parametrize(("decorator", "layer"), LAYERS)
-def test_a_bare_decorator_makes_an_asset(decorator: Decorator, layer: Layer) -> None:
+def test_a_bare_decorator_makes_an_asset(decorator: Callable[..., Any], layer: Layer) -> None:
     asset = decorator(raw)
     assert isinstance(asset, Asset)
     assert asset.key == f"{layer}.raw"
@@ -43,8 +46,23 @@ def test_a_bare_decorator_makes_an_asset(decorator: Decorator, layer: Layer) -> 
     assert repr(asset) == f"Asset({layer}.raw)"
 
 
+@pytest.mark.parametrize("decorator", [source, bronze, silver, gold])
+def test_help_shows_what_it_is_and_every_keyword_that_it_takes(decorator: Callable[..., Any]) -> None:
+    assert inspect.isfunction(decorator)
+    shown = pydoc.plain(pydoc.render_doc(decorator))
+    assert f"Declares a{'n external' if decorator is source else f' {decorator.__name__.title()}'} asset" in shown
+    parameters = inspect.signature(decorator).parameters
+    keywords = [name for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert keywords
+    assert len(keywords) <= 8
+    _, with_keywords = typing.get_overloads(decorator)
+    assert list(inspect.signature(with_keywords).parameters) == keywords
+    said = shown.partition("Parameters:")[2].partition("Returns:")[0]
+    assert re.findall(r"^ +(\w+): ", said, re.MULTILINE) == list(parameters)
+
+
 @pytest.mark.parametrize(("decorator", "layer"), LAYERS)
-def test_every_keyword_is_kept(decorator: Decorator, layer: Layer) -> None:
+def test_every_keyword_is_kept(decorator: Callable[..., Any], layer: Layer) -> None:
     daily = Daily("2013-01-01", column="date")
     checks = [row_count(), unique("n")]
     asset = decorator(

@@ -87,7 +87,7 @@ def test_a_producer_without_a_schema_promises_nothing() -> None:
     with pytest.raises(ContractViolation) as caught:
         AssetGraph(pair(None, FLIGHT))
     assert "silver.clean asks bronze.raw for Flight, but bronze.raw promises no schema" in str(caught.value)
-    assert "give raw a return annotation such as LazyFrame[Flight]" in str(caught.value)
+    assert "give raw a return annotation such as Annotated[pl.LazyFrame, Flight]" in str(caught.value)
 
 
 def test_a_contract_is_kept_whatever_the_order() -> None:
