@@ -8,7 +8,9 @@ SHELL := bash
 .NOTPARALLEL:
 
 PYTHON ?= python3
-PYTEST_ARGS ?= -m "not slow" -n 2 --dist loadgroup
+# Tests that share a server run in one process: a group.
+PARALLEL := -n 2 --dist loadgroup
+PYTEST_ARGS ?= -m "not slow" $(PARALLEL)
 PARTITIONS ?= 2013-01-01...2013-01-31
 UV_REQUIREMENT ?= uv>=0.13,<0.14
 
@@ -20,11 +22,10 @@ CODE := lakehouse io checks assets
 LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-strip-extras --no-emit-index-url --no-annotate --no-config --extra aws $(if $(UPGRADE),--upgrade)
 
-# Otherwise `python -m` puts this folder first on the path, and the bare lakehouse/ in it, which has
-# no io, checks or assets inside, hides the installed package.
+# Otherwise `python -m` puts this folder first on the path, and what is run is not what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help setup demo test check lint format-check types contracts format lock clean FORCE
+.PHONY: help setup demo test test-slow check lint format-check types contracts format lock clean FORCE
 
 help: ## List the targets
 	@echo "Usage: make TARGET"
@@ -36,7 +37,10 @@ demo: $(VENV)/runtime $(VENV)/project ## Build the reference lakehouse for Janua
 	@$(BIN)/lakehouse refresh '+gold.*' --partitions $(PARTITIONS)
 
 test: setup ## Run the tests (PYTEST_ARGS="..." replaces the arguments)
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest $(PYTEST_ARGS) $(COVERAGE)
+
+test-slow: setup ## Run the slow tests: kills, faults of storage, attacks, a worker
+	@$(BIN)/pytest -m slow $(PARALLEL) $(COVERAGE)
 
 check: lint format-check types contracts ## Lint, formatting, types and import contracts
 
