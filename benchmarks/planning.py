@@ -16,8 +16,10 @@ import polars as pl
 
 from lakehouse import Asset, AssetGraph, Every, bronze, silver
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import PartitionSet, Present
 from lakehouse.planning.plan import make_plan
+from lakehouse.planning.request import Request
+from lakehouse.planning.snapshot import Known, Snapshot
 
 START = datetime(2013, 1, 1, tzinfo=UTC)
 NOW = datetime(2100, 1, 1, tzinfo=UTC)
@@ -82,7 +84,8 @@ def main() -> None:
         (raw, clean) = assets
 
         def plan(known: dict[str, AssetState], targets: tuple[Asset, ...] = (raw, clean)) -> None:
-            make_plan(assets, targets, lambda a: known[a.key], refresh=True, chunk=3000, now=NOW)  # noqa: B023
+            snapshot = Snapshot({key: Known(state) for key, state in known.items()}, Present.of(NOW))
+            make_plan(assets, Request("refresh", targets, chunk=3000), snapshot)  # noqa: B023
 
         cost = [
             milliseconds(lambda: raw.partitions.all(NOW)),  # noqa: B023

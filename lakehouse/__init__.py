@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lakehouse.execution.run import Run
     from lakehouse.lake import Lakehouse
     from lakehouse.lineage.observations import Observed
-    from lakehouse.verbs import backfill, materialize, refresh, status
+    from lakehouse.verbs import backfill, load, materialize, observe, plan, refresh, status
 
 _LAZY = {
     "Lakehouse": "lakehouse.lake",
@@ -47,6 +47,9 @@ _LAZY = {
     "Run": "lakehouse.execution.run",
     "backfill": "lakehouse.verbs",
     "materialize": "lakehouse.verbs",
+    "load": "lakehouse.verbs",
+    "observe": "lakehouse.verbs",
+    "plan": "lakehouse.verbs",
     "refresh": "lakehouse.verbs",
     "status": "lakehouse.verbs",
 }
@@ -86,7 +89,10 @@ __all__ = [
     "backfill",
     "bronze",
     "gold",
+    "load",
     "materialize",
+    "observe",
+    "plan",
     "refresh",
     "silver",
     "source",

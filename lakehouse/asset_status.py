@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.graph import AssetGraph
+from lakehouse.execution.run import merge_checks
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status
 from lakehouse.partitions import PartitionSet
-from lakehouse.planning.staleness import Reason
+from lakehouse.planning.demand import ready_by
+from lakehouse.planning.snapshot import Snapshot, in_parallel
+from lakehouse.planning.staleness import Reason, stale
 
 if TYPE_CHECKING:
-    pass
+    from lakehouse.io import TableReader
 
 
 @final
@@ -46,14 +51,52 @@ class AssetStatus:
     uri: str
 
 
-def last_of(state: AssetState) -> Fact | None:
+def asset_statuses(
+    graph: AssetGraph, assets: Sequence[Asset], snapshot: Snapshot, table: Callable[[Asset], TableReader]
+) -> list[AssetStatus]:
+    """What is known of each of some assets.
+
+    Parameters:
+        graph: all assets
+        assets: those in question
+        snapshot: what is known of them and of all they depend on
+        table: says where an asset's rows live
+
+    Raises:
+        StorageError: a table can't be reached
+    """
+    ready = ready_by(graph, graph.involved(assets), snapshot.state, snapshot.now)
+
+    def look(asset: Asset) -> AssetStatus:
+        stored = None if asset.external else table(asset)
+        state = snapshot.state(asset)
+        held = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
+        there = state.present & ready[asset.key]
+        return AssetStatus(
+            asset=asset,
+            expected=asset.partitions.all(snapshot.now),
+            present=state.present,
+            held=state.last(Status.REJECTED),
+            failed=state.last(Status.FAILED),
+            stale=() if asset.external else tuple(stale(graph, asset, there, snapshot.state, ready, snapshot.now)),
+            rows=None if stored is None or stored.version() is None else sum(stored.rows().values()),
+            last=_last(state),
+            checks=merge_checks([_checks_of(part, fact) for part, fact in (*state.current, *held)]),
+            quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in held if fact.quarantine)),
+            uri=stored.uri if stored else asset.key,
+        )
+
+    return in_parallel(look, assets)
+
+
+def _last(state: AssetState) -> Fact | None:
     """The fact that says how the last run ended."""
     facts = sorted((fact for _, fact in state.attempts), key=lambda fact: fact.id, reverse=True)
     told = [fact for fact in facts if fact.run == facts[0].run]
     return next((fact for fact in told if fact.status is not Status.PUBLISHED), told[0] if told else None)
 
 
-def checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:
+def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:
     """What a fact's checks say of the part of it that still counts."""
     found = []
     for check in fact.checks:

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import weakref
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any
 
-from lakehouse.asset_status import AssetStatus, checks_of, last_of
+from lakehouse.asset_status import AssetStatus, asset_statuses
 from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import Targets, select
 from lakehouse.engines import EngineName, open_engine
-from lakehouse.errors import LakehouseError, PartitionError, PlanError, SettingsError, StorageError, shorten
+from lakehouse.errors import PartitionError, PlanError, SettingsError, StorageError
 from lakehouse.execution.engine import Engine, Silent, Watcher
 from lakehouse.execution.home import RunInfo, load
-from lakehouse.execution.run import Run, merge_checks
-from lakehouse.lineage import AssetState, Fact, LineageStore, Status, new_id
-from lakehouse.lineage.dynamic_partitions import dynamics, register, registered, retire
+from lakehouse.execution.run import Run
+from lakehouse.lineage import LineageStore, new_id
+from lakehouse.lineage.dynamic_partitions import dynamics, register, retire
 from lakehouse.lineage.leases import Leases
-from lakehouse.lineage.observations import observe
 from lakehouse.lineage.open import open_lineage
 from lakehouse.lineage.provenance import Trace, trace
-from lakehouse.lineage.table_log import unrecorded
-from lakehouse.partitions import Dynamic, PartitionSet, Present
-from lakehouse.planning.demand import Upstream, ready_by
+from lakehouse.partitions import Dynamic, PartitionSelection, PartitionSet, Present
 from lakehouse.planning.plan import Plan, make_plan
-from lakehouse.planning.staleness import Reason, stale
+from lakehouse.planning.request import Request, Upstream, targets_name
+from lakehouse.planning.snapshot import Snapshot, take_snapshot
 from lakehouse.project import assets_in
 from lakehouse.settings import Settings, load_settings
 
@@ -40,20 +37,15 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.io import Table
-    from lakehouse.io.delta import DeltaLakeTable
-
-log = logging.getLogger("lakehouse")
-
-T = TypeVar("T")
 
 
-@final
 class Lakehouse:
     """Assets and their home.
 
     Parameters:
         assets: the assets, or a module that holds them; what they depend on comes along
-        storage: root of all tables (a path, ``file://`` or ``s3://``), or a root for each layer
+        storage: root of all tables (a path, ``file://``, ``s3://``, or ``memory://`` for tables that end with this
+            object), or a root for each layer
         lineage: ``sqlite:///path``, ``dynamodb://table``, or a lineage store
         settings: whatever isn't said here; read from the environment and ``pyproject.toml`` by default
 
@@ -89,6 +81,12 @@ class Lakehouse:
             self.graph = AssetGraph(assets_in(assets) if isinstance(assets, ModuleType) else assets)
         self.settings = settings or load_settings()
         self._roots = _roots(storage, self.settings)
+        for layer, root in self._roots.items():
+            if root == "memory://":
+                from lakehouse.io.memory import MemoryTable
+
+                self._roots[layer] = new = MemoryTable.new_root()
+                weakref.finalize(self, MemoryTable.forget, new)
         self._lineage = lineage if lineage is not None else self.settings.lineage
 
     # ── homes ─────────────────────────────────────────────────────────────────────────────
@@ -102,22 +100,22 @@ class Lakehouse:
         """Where an asset's rows live."""
         return self.stored(asset.layer, asset.name, partitioned=asset.partitioned)
 
-    def stored(self, layer: Layer, name: str, *, partitioned: bool) -> DeltaLakeTable:
+    def stored(self, layer: Layer, name: str, *, partitioned: bool) -> Table:
         """Where the rows of an asset of that name live, be it one of ours or not."""
-        from lakehouse.io.delta import DeltaLakeTable
-        from lakehouse.io.storage import Location
+        from lakehouse.io.open import open_table
 
-        root, below = self._roots[layer]
-        location = Location.of(root, self.settings.storage_options)
-        return DeltaLakeTable(location.child(*below, name), partitioned=partitioned)
+        # The layer's folder is there even below a root of its own: two layers may be given the same one.
+        return open_table(
+            self._roots[layer], str(layer), name, partitioned=partitioned, options=self.settings.storage_options
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        from lakehouse.io.storage import Location
+        from lakehouse.io.open import absolute
 
         # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another
         # folder: a relative path would mean another place there.
         state = {k: v for k, v in self.__dict__.items() if k != "lineage_store"}
-        state["_roots"] = {layer: (Location.of(root).uri, below) for layer, (root, below) in self._roots.items()}
+        state["_roots"] = {layer: absolute(root) for layer, root in self._roots.items()}
         state["_lineage"] = self.lineage_store.uri if isinstance(self._lineage, str) else self._lineage
         return state
 
@@ -133,7 +131,7 @@ class Lakehouse:
     def plan(
         self,
         targets: Targets,
-        partitions: Any = None,
+        partitions: PartitionSelection | None = None,
         *,
         upstream: Upstream = "missing",
         refresh: bool = False,
@@ -155,13 +153,17 @@ class Lakehouse:
             PartitionError: partitions that can't be
             PlanError: a request that can't be planned
         """
-        wanted = _Wanted(targets, partitions, upstream, refresh, self.settings.chunk if chunk is None else chunk)
-        return self._plan(wanted, self._observe(self._involved(targets)), now)
+        request = Request("refresh" if refresh else "materialize", targets, partitions, upstream, chunk)
+        return self.plan_for(request, now=now)
+
+    def plan_for(self, request: Request, *, now: datetime | None = None) -> Plan:
+        """What would be done about a request; takes and raises what [Lakehouse.plan][] does."""
+        return self._plan(request, self.snapshot(request.targets, now=now))
 
     def materialize(
         self,
         targets: Targets,
-        partitions: Any = None,
+        partitions: PartitionSelection | None = None,
         *,
         upstream: Upstream = "missing",
         engine: EngineName | Engine | None = None,
@@ -190,13 +192,13 @@ class Lakehouse:
             UnknownAsset, PartitionError, PlanError: a request that can't be
             EngineError: the engine can't be reached
         """
-        wanted = _Wanted(targets, partitions, upstream, False, self.settings.chunk if chunk is None else chunk)
-        return self._execute(wanted, self._walker(engine, runner), raise_on_failure, watcher)
+        request = Request("materialize", targets, partitions, upstream, chunk)
+        return self.run(request, engine=engine, runner=runner, raise_on_failure=raise_on_failure, watcher=watcher)
 
     def refresh(
         self,
         targets: Targets,
-        partitions: Any = None,
+        partitions: PartitionSelection | None = None,
         *,
         upstream: Upstream = "missing",
         engine: EngineName | Engine | None = None,
@@ -213,13 +215,13 @@ class Lakehouse:
 
         Takes, returns and raises what [Lakehouse.materialize][] does.
         """
-        wanted = _Wanted(targets, partitions, upstream, True, self.settings.chunk if chunk is None else chunk)
-        return self._execute(wanted, self._walker(engine, runner), raise_on_failure, watcher)
+        request = Request("refresh", targets, partitions, upstream, chunk)
+        return self.run(request, engine=engine, runner=runner, raise_on_failure=raise_on_failure, watcher=watcher)
 
     def backfill(
         self,
         targets: Targets,
-        partitions: Any,
+        partitions: PartitionSelection,
         *,
         chunk: int | None = None,
         parallel: int | None = None,
@@ -263,15 +265,60 @@ class Lakehouse:
             >>> len(run.plan), len(run.published(days))
             (3, 90)
         """
-        if partitions is None:
-            raise PartitionError(
-                "a backfill needs partitions: a range a...b with both ends",
-                hint="refresh builds all that is missing, without a range",
-            )
+        request = Request("backfill", targets, partitions, upstream, chunk)
+        return self.run(
+            request,
+            engine=engine,
+            runner=runner,
+            parallel=parallel,
+            raise_on_failure=raise_on_failure,
+            watcher=watcher,
+        )
+
+    def run(
+        self,
+        request: Request,
+        *,
+        engine: EngineName | Engine | None = None,
+        runner: str | None = None,
+        parallel: int | None = None,
+        raise_on_failure: bool = True,
+        watcher: Watcher | None = None,
+    ) -> Run:
+        """Do what was asked for: what the other verbs come to.
+
+        Parameters:
+            request: what was asked for
+            engine: ``"prefect"``, ``"inline"``, or an engine
+            runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
+            parallel: steps at a time, at most; None: the setting ``workers``
+            raise_on_failure: whether a run in which something failed raises; else it is returned
+            watcher: is told what happens
+
+        Raises:
+            MaterializationFailed, UnknownAsset, PartitionError, PlanError, EngineError: as [Lakehouse.materialize][]
+        """
         if parallel is not None and parallel < 1:
             raise PlanError(f"parallel={parallel!r} can't be: 1 chunk or more is under way at a time")
-        wanted = _Wanted(targets, partitions, upstream, True, self.settings.chunk if chunk is None else chunk)
-        return self._execute(wanted, self._walker(engine, runner, parallel), raise_on_failure, watcher)
+        walker = open_engine(
+            engine or self.settings.engine,
+            parallel or self.settings.workers,
+            self.settings.runner if runner is None else runner,
+        )
+        began = time.perf_counter()
+        watcher = watcher or Silent()
+        run = new_id()
+        with Leases(self.lineage_store, run) as leases:
+            plan = self._plan_and_record(request)
+            # What is planned before it is leased may have been built by another run in between.
+            while plan and not leases.cover(plan):
+                leases.take(plan, watcher.waiting if request.refreshes else None)
+                plan = self._plan_and_record(request)
+            name = getattr(walker, "name", type(walker).__name__)
+            info = RunInfo(run, datetime.now(UTC), name, _title(request, plan))
+            results = tuple(walker.execute(plan, self, info, watcher)) if plan else ()
+        ended = Run(run, plan, results, time.perf_counter() - began, self)
+        return ended.raise_on_failure() if raise_on_failure else ended
 
     def observe(self, targets: Targets | None = None) -> dict[str, PartitionSet]:
         """Look at external assets, and write down what changed of them.
@@ -291,14 +338,34 @@ class Lakehouse:
         chosen = [a for a in (self.graph if targets is None else self.select(targets)) if a.external]
         if targets is not None and not chosen:
             raise PlanError(
-                f"{_title_of(targets)} names no external asset", hint="observed are those declared with @source"
+                f"{targets_name(targets)} names no external asset", hint="observed are those declared with @source"
             )
-        seen = self._observe(chosen)
-        self.lineage_store.append([fact for one in seen.values() for fact in one.unrecorded])
+        snapshot = self.snapshot_of(chosen)
+        self._record(snapshot)
         return {
-            asset.key: asset.partitions.from_pairs([p for f in seen[asset.key].unrecorded for p in f.partitions])
+            asset.key: asset.partitions.from_pairs(
+                [pair for fact in snapshot.known[asset.key].unrecorded for pair in fact.partitions]
+            )
             for asset in chosen
         }
+
+    def snapshot(self, targets: Targets, *, now: datetime | None = None, look: bool = True) -> Snapshot:
+        """What is known of assets and of all they depend on, read and not written.
+
+        Parameters:
+            targets: which assets
+            now: another time than that of the clock
+            look: whether external assets are looked at; if not, they are taken as they were observed last
+
+        Raises:
+            UnknownAsset: no such asset; StorageError, LineageError, StepError: something can't be read
+        """
+        return self.snapshot_of(self.graph.involved(self.select(targets)), now=now, look=look)
+
+    def snapshot_of(self, assets: Iterable[Asset], *, now: datetime | None = None, look: bool = True) -> Snapshot:
+        """What is known of just these assets; else as [Lakehouse.snapshot][]."""
+        moment = now or datetime.now(UTC)
+        return take_snapshot(self.graph, assets, self.lineage_store, self.table, moment, look=look)
 
     def present(self, now: datetime | None = None) -> Present:
         """The clock, and the dynamic keys that are registered.
@@ -307,7 +374,7 @@ class Lakehouse:
             now: another time than that of the clock
         """
         sources = [asset for asset in self.graph if asset.external and any(dynamics(asset.partitions))]
-        return self._present(self._observe(sources), now)
+        return self.snapshot_of(sources, now=now).now
 
     def add_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
         """Register keys of an asset's dynamic partitions, for all assets that are cut by the same name.
@@ -332,7 +399,9 @@ class Lakehouse:
         """
         return retire(self.lineage_store, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
 
-    def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
+    def load(
+        self, asset: Asset | str, partitions: PartitionSelection | None = None, *, version: int | None = None
+    ) -> pl.LazyFrame:
         """The rows of an asset as they are published, lazily.
 
         Parameters:
@@ -358,13 +427,9 @@ class Lakehouse:
             now: the present
         """
         assets = tuple(self.graph) if targets is None else self.select(targets)
-        involved = self._involved(assets)
-        seen = self._observe(involved)
-        moment = self._present(seen, now)
-        ready = ready_by(self.graph, involved, lambda asset: seen[asset.key].state, moment)
-        return self._each(assets, lambda asset: self._status(asset, seen, ready, moment))
+        return asset_statuses(self.graph, assets, self.snapshot(assets, now=now), self.table)
 
-    def trace(self, asset: Asset | str, partitions: Any = None) -> Trace:
+    def lineage(self, asset: Asset | str, partitions: PartitionSelection | None = None) -> Trace:
         """What an asset's rows were made from, and what was made from them, with versions.
 
         Parameters:
@@ -376,81 +441,25 @@ class Lakehouse:
         """
         found = self.graph[asset]
         chosen = None if partitions is None else self._partitions(found, partitions)
-        return trace(self.graph, self.lineage_store, found, chosen, self.present())
+        snapshot = self.snapshot([found, *self.graph.descendants(found)], look=False)
+        return trace(self.graph, snapshot, found, chosen, snapshot.now)
 
     # ── how ───────────────────────────────────────────────────────────────────────────────
 
-    def _walker(self, engine: EngineName | Engine | None, runner: str | None, workers: int | None = None) -> Engine:
-        return open_engine(
-            engine or self.settings.engine,
-            workers or self.settings.workers,
-            self.settings.runner if runner is None else runner,
-        )
+    def _plan(self, request: Request, snapshot: Snapshot) -> Plan:
+        chunk = self.settings.chunk if request.chunk is None else request.chunk
+        return make_plan(self.graph, replace(request, chunk=chunk), snapshot)
 
-    def _execute(self, wanted: _Wanted, engine: Engine, raise_on_failure: bool, watcher: Watcher | None) -> Run:
-        began = time.perf_counter()
-        watcher = watcher or Silent()
-        run = new_id()
-        with Leases(self.lineage_store, run) as leases:
-            plan = self._observed(wanted)
-            # What is planned before it is leased may have been built by another run in between.
-            while plan and not leases.cover(plan):
-                leases.take(plan, watcher.waiting if wanted.refresh else None)
-                plan = self._observed(wanted)
-            name = getattr(engine, "name", type(engine).__name__)
-            info = RunInfo(run, datetime.now(UTC), name, _title(wanted.targets, plan))
-            results = tuple(engine.execute(plan, self, info, watcher)) if plan else ()
-        ended = Run(run, plan, results, time.perf_counter() - began, self)
-        return ended.raise_on_failure() if raise_on_failure else ended
-
-    def _observed(self, wanted: _Wanted) -> Plan:
+    def _plan_and_record(self, request: Request) -> Plan:
         """The plan for what there is just now; what lineage didn't know of that is recorded."""
-        seen = self._observe(self._involved(wanted.targets))
-        plan = self._plan(wanted, seen, None)
-        found = [fact for one in seen.values() for fact in one.unrecorded]
-        if found:
-            self.lineage_store.append(found)
+        snapshot = self.snapshot(request.targets)
+        plan = self._plan(request, snapshot)
+        self._record(snapshot)
         return plan
 
-    def _plan(self, wanted: _Wanted, seen: Mapping[str, _Seen], now: datetime | None) -> Plan:
-        return make_plan(
-            self.graph,
-            self.select(wanted.targets),
-            lambda asset: seen[asset.key].state,
-            partitions=wanted.partitions,
-            upstream=wanted.upstream,
-            refresh=wanted.refresh,
-            chunk=wanted.chunk,
-            now=self._present(seen, now),
-        )
-
-    def _involved(self, targets: Targets) -> list[Asset]:
-        """The targets and all they depend on, producers first."""
-        needed = {a.key for one in self.select(targets) for a in (*self.graph.ancestors(one), one)}
-        return [asset for asset in self.graph if asset.key in needed]
-
-    def _observe(self, assets: Iterable[Asset]) -> dict[str, _Seen]:
-        """What lineage and the tables' own logs say of assets."""
-        listed = list(assets)
-        return dict(zip((a.key for a in listed), self._each(listed, self._see), strict=True))
-
-    def _see(self, asset: Asset) -> _Seen:
-        if asset.external:
-            return self._look(asset)
-        found = unrecorded(self.table(asset), self.lineage_store, asset.key)
-        known = self.lineage_store.facts(asset.key)
-        ids = {fact.id for fact in known}
-        return _Seen(AssetState.fold(asset.partitions, [*known, *(f for f in found if f.id not in ids)]), tuple(found))
-
-    def _present(self, seen: Mapping[str, _Seen], now: datetime | None) -> Present:
-        """The clock, and the dynamic keys: those that are registered, and those that were seen of external assets."""
-        names = {one.name: one for asset in self.graph for one in dynamics(asset.partitions)}
-        keys = {name: set(registered(self.lineage_store, one)) for name, one in names.items()}
-        for known in seen.values():
-            partitions = known.state.partitions
-            if isinstance(partitions, Dynamic) and known.external:
-                keys[partitions.name] |= set(known.state.present)
-        return Present(now or datetime.now(UTC), {name: tuple(sorted(found)) for name, found in keys.items()})
+    def _record(self, snapshot: Snapshot) -> None:
+        if found := snapshot.unrecorded:
+            self.lineage_store.append(found)
 
     def _dynamic(self, asset: Asset | str) -> Dynamic:
         found = self.graph[asset]
@@ -462,118 +471,27 @@ class Lakehouse:
             )
         return one
 
-    def _look(self, asset: Asset) -> _Seen:
-        """An external asset as it is just now."""
-        known = self.lineage_store.facts(asset.key)
-        before = AssetState.fold(asset.partitions, known)
-        try:
-            found = observe(asset, before)
-        except LakehouseError as error:
-            if not before.present:
-                raise
-            # One source that is out of reach doesn't stop what is made from others.
-            log.warning("%s; going by what was seen of it before", error.message)
-            return _Seen(before, external=True)
-        return _Seen(AssetState.fold(asset.partitions, [*known, *found]), tuple(found), external=True)
-
-    def _each(self, assets: Iterable[Asset], look: Callable[[Asset], T]) -> list[T]:
-        """Ask about several assets at once: each answer is a few round trips, and they don't depend on each other."""
-        listed = list(assets)
-        if len(listed) < 2:
-            return [look(asset) for asset in listed]
-        with ThreadPoolExecutor(max_workers=8, thread_name_prefix="lakehouse") as pool:
-            return list(pool.map(look, listed))
-
-    def _status(
-        self, asset: Asset, seen: Mapping[str, _Seen], ready: Mapping[str, PartitionSet], now: Present
-    ) -> AssetStatus:
-        table = None if asset.external else self.table(asset)
-        state = seen[asset.key].state
-        held = state.last(Status.REJECTED)
-        tried = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
-        shown = [checks_of(part, fact) for part, fact in (*state.current, *tried)]
-        return AssetStatus(
-            asset=asset,
-            expected=asset.partitions.all(now),
-            present=state.present,
-            held=held,
-            failed=state.last(Status.FAILED),
-            stale=tuple(self._stale(asset, state.present & ready[asset.key], seen, ready, now)),
-            rows=None if table is None or table.version() is None else sum(table.rows().values()),
-            last=last_of(state),
-            checks=merge_checks(shown),
-            quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in tried if fact.quarantine)),
-            uri=table.uri if table else asset.key,
-        )
-
-    def _stale(
-        self,
-        asset: Asset,
-        partitions: PartitionSet,
-        seen: Mapping[str, _Seen],
-        ready: Mapping[str, PartitionSet],
-        now: Present,
-    ) -> list[Reason]:
-        if asset.external:
-            return []
-        return stale(self.graph, asset, partitions, lambda one: seen[one.key].state, ready, now)
-
-    def _partitions(self, asset: Asset, wanted: Any) -> PartitionSet:
+    def _partitions(self, asset: Asset, wanted: PartitionSelection) -> PartitionSet:
         try:
             return asset.partitions.select(wanted, now=self.present())
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What a verb was asked for: the same for the plan that is shown and the one that is done."""
-
-    targets: Targets
-    partitions: Any
-    upstream: Upstream
-    refresh: bool
-    chunk: int
-
-
-@dataclass(frozen=True)
-class _Seen:
-    state: AssetState
-    unrecorded: tuple[Fact, ...] = field(default=())
-    external: bool = False
-
-
-def _title(targets: Targets, plan: Plan) -> str:
+def _title(request: Request, plan: Plan) -> str:
     """What a person recognizes a run by: ``+gold.* 2013-01-01...2013-01-31``."""
-    named = _title_of(targets)
-    cut = [asset for asset in plan.assets if asset.partitioned]
-    return f"{named} {plan.partitions(cut[-1]).extent}" if cut else named
+    partitioned = [asset for asset in plan.assets if asset.partitioned]
+    return f"{request.name} {plan.partitions(partitioned[-1]).extent}" if partitioned else request.name
 
 
-def _title_of(targets: Targets) -> str:
-    listed = [targets] if isinstance(targets, Asset | str) else list(targets)
-    return shorten([t if isinstance(t, str) else t.key for t in listed], 3)
-
-
-def _roots(
-    storage: str | Path | Mapping[str, str | Path] | None, settings: Settings
-) -> dict[Layer, tuple[str | Path, tuple[str, ...]]]:
-    """For each layer its root, and the folders below it."""
+def _roots(storage: str | Path | Mapping[str, str | Path] | None, settings: Settings) -> dict[Layer, str | Path]:
+    """The root of each layer."""
     common = settings.storage if storage is None or isinstance(storage, Mapping) else storage
-    own: Mapping[str, Any] = storage if isinstance(storage, Mapping) else {}
-    stored = [layer for layer in Layer if layer is not Layer.SOURCE]
-    unknown = set(own) - set(stored)
+    own: Mapping[str, str | Path] = storage if isinstance(storage, Mapping) else {}
+    layers = [layer for layer in Layer if layer is not Layer.SOURCE]
+    unknown = set(own) - set(layers)
     if unknown:
-        raise SettingsError(f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(stored)}")
-    roots: dict[Layer, tuple[str | Path, tuple[str, ...]]] = {}
-    for layer in stored:
-        special = own.get(layer) or (getattr(settings, layer) if storage is None else None)
-        # The layer's folder is there even below a root of its own: two layers may be given the same one.
-        roots[layer] = (special or common, (str(layer),))
-    return roots
-
-
-# ── modules of assets ─────────────────────────────────────────────────────────────────────
-
-
-# ── the same verbs, without a lakehouse of one's own ──────────────────────────────────────
+        raise SettingsError(f"storage names the layer {sorted(unknown)[0]!r}; layers are {', '.join(layers)}")
+    return {
+        layer: own.get(layer) or (getattr(settings, layer) if storage is None else None) or common for layer in layers
+    }

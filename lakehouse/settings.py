@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableError
 
 from lakehouse.errors import SettingsError
-from lakehouse.planning.plan import CHUNK
+from lakehouse.planning.request import CHUNK
 
 HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Literal, NoReturn, final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from lakehouse.cli.failures import ExitCode, complain
 from lakehouse.definitions.asset import Layer
@@ -25,8 +25,8 @@ from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.results import StepResult
 from lakehouse.execution.run import Run
 from lakehouse.partitions import PartitionSet, Unpartitioned
-from lakehouse.planning.demand import Upstream
 from lakehouse.planning.plan import Plan
+from lakehouse.planning.request import Request
 
 if TYPE_CHECKING:
     from lakehouse.engines import EngineName
@@ -39,65 +39,31 @@ _FAREWELL = 2.0
 
 @final
 @dataclass(frozen=True)
-class Request:
-    """What was asked for on the command line.
+class Command:
+    """A command that builds: what was asked for, and how it is done.
 
     Parameters:
-        verb: the command
-        selection: which assets
-        partitions: which partitions, as written
-        upstream: what to do about inputs
-        chunk: partitions in a step
+        request: what was asked for
         engine: what runs it
         runner: where Prefect runs the steps
         parallel: chunks side by side, in a backfill
     """
 
-    verb: Literal["refresh", "backfill", "materialize"]
-    selection: str
-    partitions: str | None = None
-    upstream: Upstream = "missing"
-    chunk: int | None = None
+    request: Request
     engine: EngineName | None = None
     runner: str | None = None
     parallel: int | None = None
 
-    def plan(self, lake: Lakehouse) -> Plan:
-        """What would be done."""
-        return lake.plan(
-            self.selection,
-            self.partitions,
-            upstream=self.upstream,
-            refresh=self.verb != "materialize",
-            chunk=self.chunk,
-        )
-
-    def run(self, lake: Lakehouse, engine: Engine, watcher: Watcher) -> Run:
-        """Do it."""
-        verbs: dict[str, Callable[..., Run]] = {
-            "refresh": lake.refresh,
-            "backfill": lake.backfill,
-            "materialize": lake.materialize,
-        }
-        return verbs[self.verb](
-            self.selection,
-            self.partitions,
-            upstream=self.upstream,
-            chunk=self.chunk,
-            engine=engine,
-            raise_on_failure=False,
-            watcher=watcher,
-        )
-
-    def command(self) -> str:
+    def text(self) -> str:
         """The command line that asks for it."""
-        words = ["lakehouse", self.verb, self.selection]
-        if self.partitions is not None:
-            words += ["--partitions", self.partitions]
-        if self.upstream != "missing":
-            words += ["--upstream", self.upstream]
-        if self.chunk is not None:
-            words += ["--chunk", str(self.chunk)]
+        request = self.request
+        words = ["lakehouse", request.verb, str(request.targets)]
+        if request.partitions is not None:
+            words += ["--partitions", str(request.partitions)]
+        if request.upstream != "missing":
+            words += ["--upstream", request.upstream]
+        if request.chunk is not None:
+            words += ["--chunk", str(request.chunk)]
         if self.engine is not None:
             words += ["--engine", self.engine]
         if self.runner is not None:
@@ -107,7 +73,7 @@ class Request:
         return command(*words)
 
 
-def build(lake: Lakehouse, request: Request) -> ExitCode:
+def build(lake: Lakehouse, asked: Command) -> ExitCode:
     """Do what was asked for, and tell of it: progress and failures on standard error, results on standard output."""
     out, err = Page(sys.stdout), Page(sys.stderr)
     shown = progress(err)
@@ -115,17 +81,17 @@ def build(lake: Lakehouse, request: Request) -> ExitCode:
     def interrupted() -> None:
         kept = f"published so far, and kept: {count(shown.published, 'partition')}"
         complain(err, f"interrupted; {kept}; nothing is half done", word="")
-        err.print(mending([("this goes on with the rest", _again(request).command())]))
+        err.print(mending([("this goes on with the rest", _again(asked).text())]))
 
     engine = _Engine(
-        request.engine or lake.settings.engine,
-        request.parallel or lake.settings.workers,
-        lake.settings.runner if request.runner is None else request.runner,
+        asked.engine or lake.settings.engine,
+        asked.parallel or lake.settings.workers,
+        lake.settings.runner if asked.runner is None else asked.runner,
         shown,
     )
     try:
         with _Interrupts(shown, interrupted), shown:
-            run = request.run(lake, engine, shown)
+            run = lake.run(asked.request, engine=engine, raise_on_failure=False, watcher=shown)
     except KeyboardInterrupt:
         interrupted()
         return ExitCode.INTERRUPTED
@@ -135,49 +101,51 @@ def build(lake: Lakehouse, request: Request) -> ExitCode:
     out.print(published(run, lake.lineage_store.uri, wide=out.wide))
     if run.ok:
         return ExitCode.WELL
-    err.print(unpublished(run, mend(lake, request, run)))
+    err.print(unpublished(run, mend(lake, asked, run)))
     return ExitCode.FAILED
 
 
-def mend(lake: Lakehouse, request: Request, run: Run) -> list[tuple[str, str]]:
+def mend(lake: Lakehouse, asked: Command, run: Run) -> list[tuple[str, str]]:
     """The commands that mend a run once its cause is repaired, each with the case that it is for.
 
     A repaired function, check or connection needs no more than a refresh. A repaired source is read again only if
     its Bronze is: that was published, so a refresh would leave it.
     """
-    again = _again(request)
+    request = asked.request
+    again = _again(asked)
     if request.verb == "backfill":
-        again = replace(again, partitions=_absent(run) or request.partitions)
-    left = again.plan(lake)
+        again = replace(again, request=replace(request, partitions=_absent(run) or request.partitions))
+    left = lake.plan_for(again.request)
     absent = {one.asset.key: one.failed | one.rejected | one.skipped for one in run.summaries()}
     planned = {asset.key: left.partitions(asset) for asset in left.assets}
     if any(part - planned.get(key, part.partitions.empty()) for key, part in absent.items()):
         # It was built before and is still there in its old form, which a refresh takes for well.
-        again = replace(request, verb="materialize", parallel=None)
-    commands = [("after the repair, this builds what is missing", again.command())]
+        again = replace(asked, request=replace(request, verb="materialize"), parallel=None)
+    commands = [("after the repair, this builds what is missing", again.text())]
     sources = _sources(lake, run)
     if sources:
         keys, part = sources
         which = argument(part) if 0 < len(part.ranges) <= _RANGES else request.partitions
+        downstream = replace(
+            request,
+            verb="materialize",
+            targets=" ".join(f"{key}+" for key in keys),
+            partitions=None if isinstance(part.partitions, Unpartitioned) else which,
+            upstream="missing",
+        )
         commands.append(
             (
                 "or, if the source itself was repaired, this reads it again and builds what is made from it",
-                Request(
-                    "materialize",
-                    " ".join(f"{key}+" for key in keys),
-                    which if not isinstance(part.partitions, Unpartitioned) else None,
-                    chunk=request.chunk,
-                    engine=request.engine,
-                    runner=request.runner,
-                ).command(),
+                replace(asked, request=downstream, parallel=None).text(),
             )
         )
     return commands
 
 
-def _again(request: Request) -> Request:
+def _again(asked: Command) -> Command:
     """What goes on with a request: it builds what is missing, and leaves what is there."""
-    return replace(request, verb="refresh") if request.verb == "materialize" else request
+    goes_on = asked.request.verb == "materialize"
+    return replace(asked, request=replace(asked.request, verb="refresh")) if goes_on else asked
 
 
 def _absent(run: Run) -> str | None:

@@ -98,17 +98,19 @@ def plan(
       lakehouse plan '+gold.*' --refresh
       lakehouse plan silver.flights --partitions 2013-01-01...2013-03-31
     """
-    from lakehouse.cli.building import Request
+    from lakehouse.cli.building import Command
     from lakehouse.display.plans import plan_json, planned
+    from lakehouse.planning.request import Request
 
     lake = _lake()
     request = Request("refresh" if refresh else "materialize", _required(selection), partitions, upstream, chunk)
-    found = request.plan(lake)
+    found = lake.plan_for(request)
+    command = Command(request).text()
     page = Page(sys.stdout)
     if json:
-        page.json(plan_json(found, request.command()))
+        page.json(plan_json(found, command))
     else:
-        page.print(planned(found, request.command(), wide=page.wide))
+        page.print(planned(found, command, wide=page.wide))
     return ExitCode.WELL
 
 
@@ -133,9 +135,11 @@ def refresh(
       lakehouse refresh gold
       lakehouse refresh silver.planes --engine inline
     """
-    from lakehouse.cli.building import Request, build
+    from lakehouse.cli.building import Command, build
+    from lakehouse.planning.request import Request
 
-    return build(_lake(), Request("refresh", _required(selection), partitions, upstream, chunk, engine, runner))
+    request = Request("refresh", _required(selection), partitions, upstream, chunk)
+    return build(_lake(), Command(request, engine, runner))
 
 
 def backfill(
@@ -165,11 +169,11 @@ def backfill(
       lakehouse backfill '+gold.*' -p 2013-01-01...2013-12-31 --chunk 7 --parallel 8
       lakehouse backfill bronze.raw_flights+ -p 2013-06-01...2013-06-30
     """
-    from lakehouse.cli.building import Request, build
+    from lakehouse.cli.building import Command, build
+    from lakehouse.planning.request import Request
 
-    return build(
-        _lake(), Request("backfill", _required(selection), partitions, upstream, chunk, engine, runner, parallel)
-    )
+    request = Request("backfill", _required(selection), partitions, upstream, chunk)
+    return build(_lake(), Command(request, engine, runner, parallel))
 
 
 def materialize(
@@ -191,9 +195,11 @@ def materialize(
       lakehouse materialize bronze.raw_flights+ --partitions 2013-01-15
       lakehouse materialize gold.carrier_daily --partitions 2013-01-15 --upstream all
     """
-    from lakehouse.cli.building import Request, build
+    from lakehouse.cli.building import Command, build
+    from lakehouse.planning.request import Request
 
-    return build(_lake(), Request("materialize", _required(selection), partitions, upstream, chunk, engine, runner))
+    request = Request("materialize", _required(selection), partitions, upstream, chunk)
+    return build(_lake(), Command(request, engine, runner))
 
 
 def deploy(
@@ -343,7 +349,7 @@ def lineage(
     from lakehouse.display.lineage import trace_json, traced
 
     lake = _lake()
-    found = lake.trace(asset, partition)
+    found = lake.lineage(asset, partition)
     page = Page(sys.stdout)
     if json:
         page.json(trace_json(found))

@@ -125,6 +125,11 @@ class AssetGraph:
         """Everything that an asset depends on, however far, producers first."""
         return self._reach(self[asset].key, lambda key: [e.asset.key for e in self._edges[key]])
 
+    def involved(self, targets: Iterable[Asset]) -> list[Asset]:
+        """Some assets and everything that they depend on, producers first."""
+        needed = {a.key for target in targets for a in (target, *self.ancestors(target))}
+        return [asset for asset in self if asset.key in needed]
+
     def descendants(self, asset: Asset | str) -> tuple[Asset, ...]:
         """Everything that depends on an asset, however far, producers first."""
         return self._reach(self[asset].key, lambda key: self._consumers[key])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Protocol, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.lineage import AssetState, Fact, LineageReader
+from lakehouse.lineage import AssetState, Fact
 from lakehouse.lineage.state import history, new_keys, under_new_keys
 from lakehouse.partitions import Now, PartitionSet
 
@@ -50,7 +51,15 @@ class Trace:
     events: tuple[Fact, ...]
 
 
-def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: PartitionSet | None, now: Now) -> Trace:
+class FactsOfAssets(Protocol):
+    """Knows the facts of assets: a lineage store, or a snapshot of it."""
+
+    def facts(self, asset: str) -> Sequence[Fact]:
+        """Every fact about an asset, by its key."""
+        ...
+
+
+def trace(graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: PartitionSet | None, now: Now) -> Trace:
     """Follow lineage up and down from some partitions of an asset.
 
     Parameters:
@@ -75,7 +84,7 @@ def trace(graph: AssetGraph, lineage: LineageReader, asset: Asset, partitions: P
 class _Facts:
     """An asset's facts, read once."""
 
-    def __init__(self, lineage: LineageReader, now: Now) -> None:
+    def __init__(self, lineage: FactsOfAssets, now: Now) -> None:
         self.lineage = lineage
         self.now = now
         self.known: dict[str, list[Fact]] = {}
@@ -83,7 +92,7 @@ class _Facts:
 
     def __call__(self, asset: str) -> list[Fact]:
         if asset not in self.known:
-            self.known[asset] = self.lineage.facts(asset)
+            self.known[asset] = list(self.lineage.facts(asset))
         return self.known[asset]
 
     def state(self, asset: Asset, version: int | None = None) -> AssetState:

@@ -101,7 +101,7 @@ class Maintenance:
         facts = self.lake.lineage_store.facts(old)
         if asset.external:
             return self._rename_facts(title, old, asset, facts)
-        start = self.lake.stored(layer, name, partitioned=asset.partitioned)
+        start = self._stored(layer, name, asset)
         end = self._table(asset)
         here = [f.id for f in facts]
         recorded = self.lake.lineage_store.facts(asset.key)
@@ -499,17 +499,23 @@ class Maintenance:
     # ── how: in common ────────────────────────────────────────────────────────────────────
 
     def _table(self, asset: Asset) -> DeltaLakeTable:
-        return self.lake.stored(asset.layer, asset.name, partitioned=asset.partitioned)
+        return self._stored(asset.layer, asset.name, asset)
+
+    def _stored(self, layer: Layer, name: str, asset: Asset) -> DeltaLakeTable:
+        from lakehouse.io.delta import DeltaLakeTable
+
+        table = self.lake.stored(layer, name, partitioned=asset.partitioned)
+        if not isinstance(table, DeltaLakeTable):
+            raise StorageError(f"{table.uri} is no Delta table, and only those are looked after")
+        return table
 
     def _look(self, asset: Asset) -> _Known:
         """What is known of an asset, looked up once."""
         if asset.key not in self._known:
             table = self._table(asset)
             version = table.version()
-            missing = unrecorded(table, self.lake.lineage_store, asset.key)
-            facts = {f.id: f for f in [*missing, *self.lake.lineage_store.facts(asset.key)]}
-            state = AssetState.fold(asset.partitions, facts.values())
-            self._known[asset.key] = _Known(table, version, tuple(facts.values()), tuple(missing), state)
+            known = self.lake.snapshot_of([asset], now=self.now, look=False).known[asset.key]
+            self._known[asset.key] = _Known(table, version, known.facts, known.unrecorded, known.state)
         return self._known[asset.key]
 
     def _record(self, asset: Asset) -> None:

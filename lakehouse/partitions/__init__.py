@@ -11,6 +11,7 @@ from lakehouse.partitions.core import (
     Pairs,
     PartitionRange,
     Partitions,
+    PartitionSelection,
     PartitionSet,
     Present,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Pairs",
     "PartitionMapping",
     "PartitionRange",
+    "PartitionSelection",
     "PartitionSet",
     "Partitions",
     "PerDimension",

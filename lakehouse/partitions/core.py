@@ -661,3 +661,7 @@ def within(spans: Sequence[Span], ordinal: int) -> bool:
     """Whether an ordinal lies in one of some sorted spans."""
     i = bisect_right(spans, ordinal, key=lambda span: span[0]) - 1
     return i >= 0 and ordinal < spans[i][1]
+
+
+PartitionSelection = Key | PartitionSet | Iterable[Key | PartitionSet]
+"""What a person may name: a key, a range ``"a...b"`` with both ends, a set, or several of these."""

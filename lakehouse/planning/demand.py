@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph, Edge
 from lakehouse.errors import PartitionError, PlanError, shorten
-from lakehouse.partitions import Now, PartitionMapping, Partitions, PartitionSet, TimePartitions, carry
+from lakehouse.partitions import (
+    Now,
+    PartitionMapping,
+    Partitions,
+    PartitionSelection,
+    PartitionSet,
+    TimePartitions,
+    carry,
+)
+from lakehouse.planning.request import Upstream
 from lakehouse.planning.staleness import Cause, Reason, States, stale
-
-Upstream = Literal["missing", "stale", "all", "none"]
-"""What is done about a target's inputs: build what was never built, also what is out of date, all of them, or nothing.
-"""
 
 
 class Demand:
@@ -156,7 +160,7 @@ def union_of_reasons(partitions: Partitions, reasons: Sequence[Reason]) -> Parti
 def asked_partitions(
     graph: AssetGraph,
     targets: Sequence[Asset],
-    partitions: Any,
+    partitions: PartitionSelection | None,
     over: Mapping[str, PartitionSet],
     ready: Mapping[str, PartitionSet],
     now: Now,
@@ -167,8 +171,6 @@ def asked_partitions(
     """
     if partitions is None:
         return {asset.key: ready[asset.key] for asset in targets}
-    if isinstance(partitions, Iterator):
-        partitions = list(partitions)  # each target reads it
     cut = [asset for asset in targets if asset.partitioned]
     if not cut:
         raise PartitionError(

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, final, get_args
+from typing import final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.selection import select
 from lakehouse.errors import PlanError, shorten
-from lakehouse.partitions import Now, PartitionSet, Present
+from lakehouse.partitions import PartitionSet
 from lakehouse.planning.batches import StepBatch, make_batches
-from lakehouse.planning.demand import Demand, Upstream, asked_partitions, ready_by, ready_partitions
-from lakehouse.planning.staleness import Cause, Reason, States
+from lakehouse.planning.demand import Demand, asked_partitions, ready_by, ready_partitions
+from lakehouse.planning.request import CHUNK, Request
+from lakehouse.planning.snapshot import Snapshot
+from lakehouse.planning.staleness import Cause, Reason
 from lakehouse.planning.steps import Step, make_steps
-
-CHUNK = 30
-"""Partitions in a step, where nobody says otherwise."""
 
 
 @final
@@ -74,62 +74,47 @@ class Plan:
         return bool(self.steps)
 
 
-def make_plan(
-    graph: AssetGraph,
-    targets: Sequence[Asset],
-    states: States,
-    *,
-    partitions: Any = None,
-    upstream: Upstream = "missing",
-    refresh: bool = False,
-    chunk: int = CHUNK,
-    now: Now,
-) -> Plan:
+def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
     """Work out what has to be built.
 
     Parameters:
         graph: all assets
-        targets: what to build, producers first
-        states: what lineage says of an asset; it is asked about the targets and their ancestors
-        partitions: which partitions of the targets: a key, a list, a range ``"a...b"``; None: what is missing
-        upstream: what is done about the targets' inputs
-        refresh: build only what is missing or out of date of the targets
-        chunk: partitions in a step, at most
-        now: the present: partitions that aren't over yet are not there
+        request: what was asked for
+        snapshot: what is known of the targets and all they depend on, and the present: partitions that aren't over
+            yet are not there
 
     Raises:
+        UnknownAsset, SelectionError: targets that can't be
         PartitionError: partitions that can't be
         PlanError: a request that can't be planned
     """
-    if upstream not in get_args(Upstream):
-        raise PlanError(f"upstream={upstream!r} is not known; there are {', '.join(get_args(Upstream))}")
-    if not isinstance(chunk, int) or chunk < 1:
-        raise PlanError(f"chunk={chunk!r} can't be: a chunk holds 1 partition or more")
-    if targets and all(asset.external for asset in targets):
+    chosen = select(graph, request.targets)
+    if all(asset.external for asset in chosen):
         raise PlanError(
-            f"{shorten(a.key for a in targets)} {'is' if len(targets) == 1 else 'are'} external: others write it, and "
+            f"{shorten(a.key for a in chosen)} {'is' if len(chosen) == 1 else 'are'} external: others write it, and "
             "it is never materialized",
             hint="materialize what is made from it; lakehouse observe looks at it",
         )
-    targets = [asset for asset in targets if not asset.external]
-    needed = {a.key for target in targets for a in (target, *graph.ancestors(target))}
-    involved = [asset for asset in graph if asset.key in needed]
+    targets = [asset for asset in chosen if not asset.external]
+    now, state = snapshot.now, snapshot.state
+    involved = graph.involved(targets)
     over = ready_partitions(graph, involved, lambda asset: asset.partitions.all(now), now)
-    ready = ready_by(graph, involved, states, now)
-    asked = asked_partitions(graph, targets, partitions, over, ready, now)
-    wants = Demand(graph, involved, states, upstream, ready, now)
+    ready = ready_by(graph, involved, state, now)
+    asked = asked_partitions(graph, targets, request.partitions, over, ready, now)
+    demand = Demand(graph, involved, state, request.upstream, ready, now)
+    all_missing = request.partitions is None
     for asset in targets:
         wanted = asked[asset.key]
-        if refresh:
-            wants.keep(asset, wanted)
-        elif partitions is None and asset.partitioned:
-            wants.add(asset, Reason(Cause.MISSING, wanted - states(asset).present))
+        if request.refreshes:
+            demand.keep(asset, wanted)
+        elif all_missing and asset.partitioned:
+            demand.add(asset, Reason(Cause.MISSING, wanted - state(asset).present))
         else:
-            wants.add(asset, Reason(Cause.ASKED, wanted))
-    wants.settle()
+            demand.add(asset, Reason(Cause.ASKED, wanted))
+    demand.settle()
     current = {
-        asset.key: asked[asset.key] - wants.of(asset)
+        asset.key: asked[asset.key] - demand.of(asset)
         for asset in targets
-        if refresh or (partitions is None and asset.partitioned)
+        if request.refreshes or (all_missing and asset.partitioned)
     }
-    return Plan(make_steps(wants, chunk), tuple(targets), current, Present.of(now).now)
+    return Plan(make_steps(demand, request.chunk or CHUNK), tuple(targets), current, now.now)

@@ -83,35 +83,35 @@ class Step:
         )
 
 
-def make_steps(wants: Demand, chunk: int) -> tuple[Step, ...]:
+def make_steps(demand: Demand, chunk: int) -> tuple[Step, ...]:
     """The wanted partitions of each asset in chunks, producers first."""
-    wanted = {asset.key: these for asset in wants.assets if (these := wants.of(asset))}
+    wanted = {asset.key: these for asset in demand.assets if (these := demand.of(asset))}
     # Assets that are cut alike are chunked at the same places, so that a chunk needs one chunk of its input.
     alike: dict[Any, list[PartitionSet]] = {}
     for these in wanted.values():
         alike.setdefault(these.partitions.domain, []).append(these)
     anchors = {domain: found[0].partitions.union(found) for domain, found in alike.items()}
     made: dict[str, list[Step]] = {}
-    for asset in wants.assets:
+    for asset in demand.assets:
         if asset.key in wanted:
             these = wanted[asset.key]
             cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
-            made[asset.key] = [_step(wants, asset, part, made, number) for number, part in cells]
+            made[asset.key] = [_step(demand, asset, part, made, number) for number, part in cells]
     return tuple(step for steps in made.values() for step in steps)
 
 
-def _step(wants: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:
-    state = wants.states(asset)
+def _step(demand: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:
+    state = demand.states(asset)
     each = state.rows_per_partition
     return Step(
         id=f"{asset.key}/{part.extent}" if asset.partitioned else asset.key,
         asset=asset,
         partitions=part,
-        inputs=tuple(_input(wants, asset, part, edge, made) for edge in wants.graph.inputs(asset)),
+        inputs=tuple(_input(demand, asset, part, edge, made) for edge in demand.graph.inputs(asset)),
         reasons=tuple(
-            Reason(r.cause, r.partitions & part, r.about) for r in wants.reasons[asset.key] if r.partitions & part
+            Reason(r.cause, r.partitions & part, r.about) for r in demand.reasons[asset.key] if r.partitions & part
         ),
-        now=wants.now,
+        now=demand.now,
         chunk=chunk,
         digests=state.digests(part),
         since=state.version,
@@ -119,16 +119,16 @@ def _step(wants: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Se
     )
 
 
-def _input(wants: Demand, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:
-    needed = wants.needed(asset, edge, part)
+def _input(demand: Demand, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:
+    needed = demand.needed(asset, edge, part)
     return Input(
         edge.parameter.name,
         edge.asset,
         needed,
-        wants.states(edge.asset).version,
+        demand.states(edge.asset).version,
         _makers(made.get(edge.asset.key, ()), needed),
         edge.rule,
-        wants.states(edge.asset).digests(needed) if edge.asset.external else {},
+        demand.states(edge.asset).digests(needed) if edge.asset.external else {},
     )
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lakehouse.io.memory import MemoryTable
     from lakehouse.testing.assets import MemoryLakehouse, run_asset
     from lakehouse.testing.lineage import LineageConformance, MemoryLineage
-    from lakehouse.testing.tables import MemoryTable, TableConformance
+    from lakehouse.testing.tables import TableConformance
 
 _LAZY = {
-    "LineageConformance": "lineage",
-    "MemoryLakehouse": "assets",
-    "MemoryLineage": "lineage",
-    "MemoryTable": "tables",
-    "TableConformance": "tables",
-    "run_asset": "assets",
+    "LineageConformance": "lakehouse.testing.lineage",
+    "MemoryLakehouse": "lakehouse.testing.assets",
+    "MemoryLineage": "lakehouse.testing.lineage",
+    "MemoryTable": "lakehouse.io.memory",
+    "TableConformance": "lakehouse.testing.tables",
+    "run_asset": "lakehouse.testing.assets",
 }
 """Where each name lives. Imported when first used: pytest can't rewrite the asserts of what is imported already."""
 
@@ -34,7 +35,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return getattr(importlib.import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -9,22 +9,18 @@ from typing import TYPE_CHECKING, Any, cast, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.definitions.selection import Targets, select
 from lakehouse.errors import PartitionError, StepError, UnknownInput, nearest, shorten
 from lakehouse.execution.batch import run_batch
-from lakehouse.execution.engine import Silent
 from lakehouse.execution.home import RunInfo, load
-from lakehouse.execution.inline import InlineEngine
-from lakehouse.execution.run import Run
 from lakehouse.io.frames import take
-from lakehouse.lineage import AssetState, new_id
+from lakehouse.io.memory import MemoryTable
+from lakehouse.lake import Lakehouse
+from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionMapping, PartitionSet
 from lakehouse.planning.batches import StepBatch
-from lakehouse.planning.demand import Upstream
-from lakehouse.planning.plan import make_plan
 from lakehouse.planning.steps import Input, Step
+from lakehouse.settings import load_settings
 from lakehouse.testing.lineage import MemoryLineage
-from lakehouse.testing.tables import MemoryTable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -121,9 +117,8 @@ class _Home:
         return self.tables[asset.key]
 
 
-@final
-class MemoryLakehouse:
-    """Assets whose tables and lineage live in the memory of this process.
+class MemoryLakehouse(Lakehouse):
+    """Assets whose tables and lineage live in the memory of this process, built with no orchestrator.
 
     Parameters:
         assets: the assets; what they depend on comes along
@@ -142,54 +137,7 @@ class MemoryLakehouse:
     """
 
     def __init__(self, assets: Iterable[Asset]) -> None:
-        self.graph = AssetGraph(assets)
-        self.lineage_store = MemoryLineage()
-        self._tables: dict[str, MemoryTable] = {
-            asset.key: MemoryTable(asset.key, partitioned=asset.partitioned) for asset in self.graph
-        }
-
-    def table(self, asset: Asset) -> MemoryTable:
-        """Where an asset's rows live."""
-        return self._tables[asset.key]
-
-    def materialize(
-        self,
-        targets: Targets,
-        partitions: Any = None,
-        *,
-        upstream: Upstream = "missing",
-        raise_on_failure: bool = True,
-    ) -> Run:
-        """Build what is named, and what it lacks upstream, step by step; see [lakehouse.Lakehouse.materialize][].
-
-        Raises:
-            MaterializationFailed: something failed or was held back; carries the run
-        """
-        states = {a.key: AssetState.fold(a.partitions, self.lineage_store.facts(a.key)) for a in self.graph}
-        now = datetime.now(UTC)
-        plan = make_plan(
-            self.graph,
-            select(self.graph, targets),
-            lambda asset: states[asset.key],
-            partitions=partitions,
-            upstream=upstream,
-            now=now,
-        )
-        engine = InlineEngine()
-        info = RunInfo(new_id(), now, engine.name)
-        run = Run(info.id, plan, tuple(engine.execute(plan, self, info, Silent())), 0.0, self)
-        return run.raise_on_failure() if raise_on_failure else run
-
-    def load(self, asset: Asset | str, partitions: Any = None, *, version: int | None = None) -> pl.LazyFrame:
-        """The rows of an asset as they are published, lazily.
-
-        Raises:
-            UnknownAsset: no such asset; PartitionError: partitions that can't be
-            StorageError: it was never published
-        """
-        found = self.graph[asset]
-        chosen = None if partitions is None else found.partitions.select(partitions)
-        return load(self.table(found), found, chosen, version=version)
+        super().__init__(assets, storage="memory://", lineage=MemoryLineage(), settings=load_settings(engine="inline"))
 
 
 __all__ = ["MemoryLakehouse", "run_asset"]

@@ -162,7 +162,7 @@ def test_to_materialize_waits_for_nobody_and_doubles_nothing(lake: Lakehouse) ->
 
 def test_a_backfill_without_partitions_is_refused(lake: Lakehouse) -> None:
     with pytest.raises(PartitionError, match="a backfill needs partitions"):
-        lake.backfill("*", None)
+        lake.backfill("*", None)  # type: ignore[arg-type]
     with pytest.raises(PartitionError, match="not partitioned"):
         lake.backfill("gold.total", DAYS)
 

@@ -46,7 +46,7 @@ def test_a_spoiled_day_is_held_back_told_and_mended(
     rows = lake.table(lake.graph["silver.flights"]).quarantined(kept).collect()
     assert rows.height > 500
     assert rows["_reasons"].list.len().max() == 1
-    told = lake.trace("silver.flights", BAD)
+    told = lake.lineage("silver.flights", BAD)
     assert told.sources == ()
     assert [e.status for e in told.events] == [Status.REJECTED]
     assert "air_time" in told.events[0].reason
@@ -63,7 +63,7 @@ def test_a_spoiled_day_is_held_back_told_and_mended(
     assert not any(s.held for s in lake.status())
 
     # From Gold back to the file, by versions that can still be read.
-    (link,) = lake.trace("gold.carrier_daily", BAD).sources
+    (link,) = lake.lineage("gold.carrier_daily", BAD).sources
     path = []
     while link.fact is not None:
         path.append(link.asset)

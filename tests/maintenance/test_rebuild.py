@@ -60,7 +60,7 @@ def test_nothing_is_stale_when_nothing_was(tmp_path: Path) -> None:
     Maintenance(lake).rebuild().apply()
     assert outdated(lake) == {}
     assert not lake.plan("*", DAYS, refresh=True)
-    assert lake.trace("gold.total").sources[0].links[0].links[0].asset == "bronze.readings"
+    assert lake.lineage("gold.total").sources[0].links[0].links[0].asset == "bronze.readings"
 
 
 def test_only_what_is_missing_is_added(lake: Lakehouse) -> None:

@@ -51,9 +51,9 @@ def test_history_table_and_consumers_follow(before: Lakehouse, tmp_path: Path) -
     _is_renamed(lake, ids, rows, tmp_path)
     moved = {p.name: p.stat().st_ino for p in (tmp_path / "data/bronze/trips").rglob("*.parquet")}
     assert moved == files, "no byte was copied"
-    (use,) = {link.asset for link in lake.trace(NEW).uses}
+    (use,) = {link.asset for link in lake.lineage(NEW).uses}
     assert use == "silver.clean"
-    assert lake.trace("silver.clean", "2013-01-03").sources[0].links[0].asset == NEW
+    assert lake.lineage("silver.clean", "2013-01-03").sources[0].links[0].asset == NEW
 
 
 def test_what_changes_later_is_seen_by_consumers(before: Lakehouse, tmp_path: Path) -> None:

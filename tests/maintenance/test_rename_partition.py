@@ -50,10 +50,10 @@ def test_everything_that_shares_the_key_follows(before: Lakehouse, tmp_path: Pat
     assert outdated(lake) == {}
     assert not lake.plan("*", refresh=True)
     assert lake.load("bronze.sales", version=0).collect().height == 2, "older versions stay"
-    events = lake.trace("silver.checked", "us").events
+    events = lake.lineage("silver.checked", "us").events
     assert [fact.version for fact in events] == [0, 1], "its history follows"
-    assert [link.asset for link in lake.trace("bronze.sales", "us").uses] == ["silver.checked"]
-    (source,) = lake.trace("silver.checked", "us").sources[0].links
+    assert [link.asset for link in lake.lineage("bronze.sales", "us").uses] == ["silver.checked"]
+    (source,) = lake.lineage("silver.checked", "us").sources[0].links
     assert (source.asset, source.partitions) == ("bronze.sales", "us")
 
 

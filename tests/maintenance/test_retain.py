@@ -138,11 +138,11 @@ def test_superseded_facts_go_and_nothing_changes_by_it(tmp_path: Path) -> None:
     lake = _rebuilt(tmp_path, times=4)
     Maintenance(lake).forget("silver.clean", "2013-01-01").apply()
     lake.refresh("silver.clean", DAYS, engine="inline")
-    before = {a.key: (state(lake, a.key), lake.trace(a.key).sources) for a in lake.graph}
+    before = {a.key: (state(lake, a.key), lake.lineage(a.key).sources) for a in lake.graph}
     numbers = {key: len(lake.lineage_store.facts(key)) for key in before}
     stale = outdated(lake)
     Maintenance(lake, now=LATER).retain(keep="30d").apply()
-    assert {a.key: (state(lake, a.key), lake.trace(a.key).sources) for a in lake.graph} == before
+    assert {a.key: (state(lake, a.key), lake.lineage(a.key).sources) for a in lake.graph} == before
     assert len(lake.lineage_store.facts("bronze.readings")) < numbers["bronze.readings"]
     assert outdated(lake) == stale
     assert not Maintenance(lake, now=LATER).retain(keep="30d")

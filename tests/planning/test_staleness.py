@@ -15,7 +15,6 @@ from lakehouse.errors import DefinitionError
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
 from lakehouse.lineage.facts import DIGEST
 from lakehouse.partitions import Partitions, PartitionSet
-from lakehouse.planning.plan import make_plan
 from lakehouse.planning.staleness import Cause, stale
 from tests.support.worlds import DAILY, NOW, World, asset, published
 
@@ -212,7 +211,7 @@ def test_steps_bear_what_stands_for_the_rows_that_are_there() -> None:
     clean = world.graph["silver.clean"]
     digests = "".join(f"{n:016x}" for n in range(31))
     know(world, clean.key, published(clean, DAILY.select(JANUARY), 3, digests=digests, rows=310))
-    (step,) = make_plan(world.graph, [clean], world.state, partitions="2013-01-30...2013-02-02", now=NOW).of(clean)
+    (step,) = world.plan("silver.clean", partitions="2013-01-30...2013-02-02").of(clean)
     assert step.digests == {"2013-01-30": f"{29:016x}", "2013-01-31": f"{30:016x}"}
     assert step.rows == 40
 

@@ -100,7 +100,7 @@ def test_every_observation_is_a_fact_and_every_publication_names_the_one_it_read
     ]
     (pin,) = world.lake.lineage_store.facts("bronze.raw")[-1].inputs
     assert (pin.asset, pin.version) == ("source.landing", facts[1].version)
-    (link,) = world.lake.trace("bronze.raw", "2013-01-02").sources
+    (link,) = world.lake.lineage("bronze.raw", "2013-01-02").sources
     assert [one.asset for one in link.links] == ["source.landing"]
 
 

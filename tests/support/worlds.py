@@ -5,10 +5,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse import Asset, AssetGraph, Daily, Layer, bronze, gold, silver
+from lakehouse.definitions.selection import Targets
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
-from lakehouse.partitions import Partitions, PartitionSet
+from lakehouse.partitions import Now, Partitions, PartitionSet, Present
 from lakehouse.planning.demand import ready_by
 from lakehouse.planning.plan import Plan, make_plan
+from lakehouse.planning.request import Request
+from lakehouse.planning.snapshot import Known, Snapshot
 from lakehouse.testing.lineage import sample_fact
 
 NOW = datetime(2013, 3, 1, 12, tzinfo=UTC)
@@ -81,9 +84,12 @@ class World:
         return ready_by(self.graph, list(self.graph), self.state, now)
 
     def plan(self, *targets: str, now: datetime = NOW, **options: Any) -> Plan:
-        chosen = [one for one in self.graph if one.key in targets]
-        assert len(chosen) == len(targets)
-        return make_plan(self.graph, chosen, self.state, now=now, **options)
+        return self.plan_of(targets, now=now, **options)
+
+    def plan_of(self, targets: Targets, *, now: Now = NOW, refresh: bool = False, **options: Any) -> Plan:
+        request = Request("refresh" if refresh else "materialize", targets, **options)
+        known = {key: Known(state) for key, state in self.states.items()}
+        return make_plan(self.graph, request, Snapshot(known, Present.of(now)))
 
 
 def shown(plan: Plan) -> dict[str, str]:

@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 
 from lakehouse.io.delta import DeltaLakeTable
+from lakehouse.io.memory import MemoryTable
 from lakehouse.io.storage import Location
-from lakehouse.testing.tables import MemoryTable, NewTable, TableConformance
+from lakehouse.testing.tables import NewTable, TableConformance
 
 
 class TestMemory(TableConformance):
