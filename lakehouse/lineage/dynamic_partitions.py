@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 
-from lakehouse.lineage import Fact, LineageReader, LineageStore, Status, new_id
+from lakehouse.lineage import LineageReader, LineageStore, Status
+from lakehouse.lineage.recorder import Recorder
 from lakehouse.partitions import Dynamic, Multi, Partitions, PartitionSet
 
 
@@ -36,7 +35,7 @@ def register(lineage: LineageStore, definition: Dynamic, keys: Iterable[str]) ->
     """
     new = _set(definition, keys) - registered(lineage, definition)
     if new:
-        lineage.append([_fact(definition, new, Status.REGISTERED)])
+        lineage.append([Recorder(asset=_home(definition)).fact(Status.REGISTERED, new)])
     return new
 
 
@@ -48,7 +47,7 @@ def retire(lineage: LineageStore, definition: Dynamic, keys: Iterable[str]) -> P
     """
     gone = _set(definition, keys) & registered(lineage, definition)
     if gone:
-        lineage.append([_fact(definition, gone, Status.RETIRED)])
+        lineage.append([Recorder(asset=_home(definition)).fact(Status.RETIRED, gone)])
     return gone
 
 
@@ -60,17 +59,3 @@ def _set(definition: Dynamic, keys: Iterable[str]) -> PartitionSet:
 def _home(definition: Dynamic) -> str:
     """What stands where an asset's key does. No asset has such a key: it names no layer."""
     return f"partitions.{definition.name}"
-
-
-def _fact(definition: Dynamic, keys: PartitionSet, status: Status) -> Fact:
-    now = datetime.now(UTC)
-    return Fact(
-        id=new_id(),
-        asset=_home(definition),
-        status=status,
-        partitions=keys.to_pairs(),
-        run=new_id(),
-        started=now,
-        finished=now,
-        host=platform.node(),
-    )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Protocol, final, runtime_checkable
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import LakehouseError, PartitionError, StepError
-from lakehouse.lineage import AssetState, Fact, Status, new_id
+from lakehouse.lineage import AssetState, Fact, Status
 from lakehouse.lineage.facts import DIGEST
+from lakehouse.lineage.recorder import Recorder
 from lakehouse.partitions import Partitions, PartitionSet
 
 
@@ -132,20 +131,8 @@ def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, s
 
 
 def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str) -> Fact:
-    now = datetime.now(UTC)
-    return Fact(
-        id=new_id(),
-        asset=asset.key,
-        status=status,
-        partitions=partitions.to_pairs(),
-        run=new_id(),
-        started=now,
-        finished=now,
-        # Time stands where others have the version of their table: two who look at once need two numbers.
-        version=time.time_ns() // 1000,
-        digests=digests,
-        host=platform.node(),
-    )
+    # Time stands where others have the version of their table: two who look at once need two numbers.
+    return Recorder(asset=asset.key).fact(status, partitions, version=time.time_ns() // 1000, digests=digests)
 
 
 def _set(asset: Asset, keys: Mapping[str, object]) -> PartitionSet:

@@ -26,6 +26,7 @@ from lakehouse.errors import (
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import register, registered, retire
+from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import from_payload, to_payload, told, unrecorded
 from lakehouse.maintenance.changes import Action, Change
@@ -318,7 +319,9 @@ class Maintenance:
             if old in {fact.formerly for fact in self.lake.lineage_store.facts(asset.key)}:
                 return Change(title, (), (f"{old} was renamed already",))
             raise UnknownAsset(f"nothing is known of {old}: there is no fact in {self.lake.lineage_store.uri}")
-        copies = self._copy(old, asset, [*facts, self._fact(asset, Status.RENAMED, (), formerly=old)], "")
+        none = asset.partitions.empty()
+        renamed = self._recorder(asset).fact(Status.RENAMED, none, formerly=old, finished=self.now)
+        copies = self._copy(old, asset, [*facts, renamed], "")
         return Change(title, (copies, self._drop(old, [f.id for f in facts])))
 
     def _copy(self, old: str, asset: Asset, facts: Sequence[Fact], uri: str) -> Action:
@@ -332,7 +335,9 @@ class Maintenance:
 
     def _mark_renamed(self, old: str, asset: Asset) -> None:
         table = self._table(asset)
-        fact = self._fact(asset, Status.RENAMED, (), formerly=old, reason=f"formerly {old}")
+        fact = self._recorder(asset).fact(
+            Status.RENAMED, asset.partitions.empty(), formerly=old, reason=f"formerly {old}", finished=self.now
+        )
         version = table.version()
         if version is None:
             self.lake.lineage_store.append([fact])
@@ -399,7 +404,7 @@ class Maintenance:
     # ── how: gone ─────────────────────────────────────────────────────────────────────────
 
     def _forget(self, asset: Asset, known: _Known, part: PartitionSet) -> None:
-        fact = self._fact(asset, Status.FORGOTTEN, part.to_pairs())
+        fact = self._recorder(asset).fact(Status.FORGOTTEN, part, finished=self.now)
         if known.version is None:
             self.lake.lineage_store.append([fact])
             return
@@ -412,7 +417,7 @@ class Maintenance:
         from lakehouse.io import PARTITION
 
         rows = sum(known.table.rows(part, version=known.version).values())
-        fact = self._fact(asset, Status.WIPED, part.to_pairs(), rows=rows)
+        fact = self._recorder(asset).fact(Status.WIPED, part, rows=rows, finished=self.now)
         nothing = known.table.scan(asset.partitions.empty(), version=known.version).head(0)
         if asset.partitioned:
             nothing = nothing.with_columns(pl.lit("").alias(PARTITION))
@@ -522,20 +527,9 @@ class Maintenance:
         """Write down what a commit told of; if a kill comes first, the next run does."""
         self.lake.lineage_store.append(unrecorded(self._table(asset), self.lake.lineage_store, asset.key))
 
-    def _fact(self, asset: Asset, status: Status, partitions: Pairs, **more: Any) -> Fact:
-        return Fact(
-            id=new_id(),
-            asset=asset.key,
-            status=status,
-            partitions=partitions,
-            run=new_id(),
-            started=self.now,
-            finished=self.now,
-            engine="state",
-            table="" if asset.external else self._table(asset).uri,
-            host=platform.node(),
-            **more,
-        )
+    def _recorder(self, asset: Asset) -> Recorder:
+        table = "" if asset.external else self._table(asset).uri
+        return Recorder(asset=asset.key, started=self.now, engine="state", table=table)
 
     def _assets(self, targets: Targets | None) -> list[Asset]:
         chosen = self.lake.graph if targets is None else self.lake.select(targets)
