@@ -43,7 +43,7 @@ class BuildRequest:
 @final
 @dataclass(frozen=True)
 class Built:
-    """What came of an order.
+    """What came of a request.
 
     Parameters:
         frame: the rows; None: they could not be made

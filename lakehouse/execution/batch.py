@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakehouse.definitions.builder import Builder, BuildRequest, Built
 from lakehouse.definitions.policies import Retry
-from lakehouse.errors import (
-    LakehouseError,
-)
+from lakehouse.errors import LakehouseError
+from lakehouse.execution.attempt import Attempt
+from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
-from lakehouse.execution.results import StepResult
-from lakehouse.execution.step import Attempt, run_step
+from lakehouse.execution.outlook import Outlook, Results
+from lakehouse.execution.pins import Pins
+from lakehouse.execution.results import StepResult, merge
+from lakehouse.execution.step import leave_out, make, run_step
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.batches import StepBatch
-from lakehouse.planning.steps import Step
 
 if TYPE_CHECKING:
-    pass
+    import polars as pl
 
 
 def run_batch(
@@ -45,35 +48,26 @@ def run_batch(
     if builder is None:
         (step,) = batch.steps
         return [run_step(step, home, run, upstream, attempt=attempt, task_run=task_run)]
-    known = list(upstream)
-    # What is blocked from outside is known before anything is computed; a step of the batch that then fails blocks the
-    # rest of it as any other does.
-    attempts = []
-    for step in batch.steps:
-        one = Attempt(step, home, run, known, attempt, task_run)
-        todo, blocked, _ = one.outlook()
-        known.append(StepResult.of_outlook(step, todo, blocked))
-        attempts.append(one)
-    requests = [o for one in attempts if (o := one.order({s.id for s in batch.steps})) is not None]
-    results = {result.step: result for result in known if result.step not in {s.id for s in batch.steps}}
-    done: list[StepResult] = []
+    before = {result.step: result for result in upstream}
+    wanted = _wanted([Attempt(step, home, run, attempt, task_run) for step in batch.steps], before)
+    requests = [one.request for one in wanted if one.request is not None]
+    done: dict[str, StepResult] = {}
     try:
-        made, fault = _make(builder, requests)
-        for one in attempts:
-            one.made = dict(results)
+        built, fault = _build(builder, requests)
+        for one in wanted:
+            step = one.attempt.step
+            mine = built.get(step.asset.key) or Built(None, error=_message(fault))
             try:
-                result = one.do(made.get(one.asset.key) or Built(None, error=_told(fault)), _union(one.step, requests))
+                done[step.id] = _finish(one, before, done, mine, _requested(step.partitions, requests))
             except Exception as error:
                 if len(batch.steps) == 1 and fault is None:
                     raise
-                result = StepResult.of_failure(one.step, error)
-            results[one.step.id] = result
-            done.append(result)
+                done[step.id] = StepResult.of_failure(step, error)
     finally:
         builder.release(requests)
     if fault is not None:
         raise fault
-    return done
+    return list(done.values())
 
 
 def patience(batch: StepBatch) -> Retry:
@@ -87,14 +81,62 @@ def patience(batch: StepBatch) -> Retry:
     )
 
 
-def _union(step: Step, requests: Sequence[BuildRequest]) -> PartitionSet:
-    """All partitions, as a step counts them, that a call to a builder is about."""
-    domain = step.partitions.partitions.domain
-    alike = (o.partitions for o in requests if o.partitions.partitions.domain == domain)
-    return step.asset.partitions.union(alike)
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a step of a batch, before the builder is at work.
+
+    Parameters:
+        attempt: the step
+        pins: the versions of its inputs, but for what the batch itself makes
+        request: what the builder is asked for; None: nothing, for all of it is blocked or as it should be
+        since: the version of its table that it begins with
+    """
+
+    attempt: Attempt
+    pins: Pins
+    request: BuildRequest | None = None
+    since: int | None = None
 
 
-def _make(builder: Builder, requests: Sequence[BuildRequest]) -> tuple[Mapping[str, Built], Exception | None]:
+def _wanted(attempts: Sequence[Attempt], before: Results) -> list[_Wanted]:
+    """What is wanted of each step, if those before it in the batch go well.
+
+    What is blocked from outside is known before anything is computed; a step of the batch that then fails blocks the
+    rest of it as any other does.
+    """
+    expected = dict(before)
+    wanted = []
+    for one in attempts:
+        step, pins = one.step, Pins.of(one.step, before)
+        outlook = Outlook.of(step, expected)
+        expected[step.id] = StepResult.of_outlook(step, outlook.todo, outlook.blocked)
+        if outlook.todo:
+            wanted.append(_Wanted(one, pins, _request(one, outlook.todo, pins), one.table.version()))
+        else:
+            wanted.append(_Wanted(one, pins))
+    return wanted
+
+
+def _request(attempt: Attempt, todo: PartitionSet, pins: Pins) -> BuildRequest:
+    step = attempt.step
+    inputs = {given.parameter: given for given in step.inputs}
+
+    def load(parameter: str, partitions: PartitionSet) -> pl.LazyFrame:
+        return read_input(attempt, inputs[parameter], partitions, pins.version(inputs[parameter]))
+
+    return BuildRequest(
+        step.asset,
+        todo,
+        attempt.context(todo),
+        {name: step.mapping(given).upstream(todo) & given.partitions for name, given in inputs.items()},
+        load,
+        attempt.table,
+        {name: (attempt.home.table(given.asset), pins.version(given)) for name, given in inputs.items()},
+    )
+
+
+def _build(builder: Builder, requests: Sequence[BuildRequest]) -> tuple[Mapping[str, Built], Exception | None]:
+    """What the builder made, by the asset's key; or why it could make nothing at all."""
     if not requests:
         return {}, None
     try:
@@ -103,7 +145,34 @@ def _make(builder: Builder, requests: Sequence[BuildRequest]) -> tuple[Mapping[s
         return {}, error
 
 
-def _told(fault: Exception | None) -> str | None:
+def _finish(wanted: _Wanted, before: Results, batch: Results, built: Built, requested: PartitionSet) -> StepResult:
+    """Publish what the builder made of a step, as far as the steps before it in the batch have gone well."""
+    attempt = wanted.attempt
+    outlook = Outlook.of(attempt.step, {**before, **batch})
+    pins = wanted.pins.beside(batch.values())
+    done = [leave_out(attempt, outlook, pins)]
+    if outlook.todo:
+        others = requested - outlook.todo
+        done.append(
+            make(
+                attempt,
+                outlook.todo,
+                pins,
+                wanted.since,
+                lambda: take_built(attempt, outlook.todo, pins, built, others),
+                built.checks,
+            )
+        )
+    return replace(merge(done), seconds=time.perf_counter() - attempt.clock)
+
+
+def _requested(alike: PartitionSet, requests: Sequence[BuildRequest]) -> PartitionSet:
+    """All partitions that a call to a builder is about, of the assets that are partitioned as a step is."""
+    domain = alike.partitions.domain
+    return alike.partitions.union(one.partitions for one in requests if one.partitions.partitions.domain == domain)
+
+
+def _message(fault: Exception | None) -> str | None:
     if fault is None:
         return None
     return fault.message if isinstance(fault, LakehouseError) else f"{type(fault).__name__}: {fault}"

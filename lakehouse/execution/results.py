@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import final
 
-from lakehouse.errors import (
-    LakehouseError,
-)
+from lakehouse.errors import LakehouseError
 from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
-
-if TYPE_CHECKING:
-    pass
 
 
 @final
@@ -70,14 +66,40 @@ class StepResult:
         return self.published - self.unchanged
 
     @classmethod
+    def nothing(cls, step: Step) -> StepResult:
+        """The result of a step of which nothing has become anything yet."""
+        none = step.asset.partitions.empty()
+        return cls(step.id, step.asset.key, none, none, none, none, none, none)
+
+    @classmethod
     def of_outlook(cls, step: Step, todo: PartitionSet, skipped: PartitionSet) -> StepResult:
         """What is known of a step before it is done: what it will make, if nothing fails, and what it can't."""
-        none = step.asset.partitions.empty()
-        return cls(step.id, step.asset.key, todo, none, none, skipped, none, step.partitions - todo - skipped)
+        return replace(cls.nothing(step), published=todo, skipped=skipped, current=step.partitions - todo - skipped)
 
     @classmethod
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
-        none = step.asset.partitions.empty()
-        told = error.message if isinstance(error, LakehouseError) else str(error)
-        return cls(step.id, step.asset.key, none, none, step.partitions, none, none, none, error=told, facts=facts)
+        message = error.message if isinstance(error, LakehouseError) else str(error)
+        return replace(cls.nothing(step), failed=step.partitions, error=message, facts=facts)
+
+
+def merge(results: Sequence[StepResult]) -> StepResult:
+    """What became of parts of the same step, together; each error once."""
+    first, *others = results
+    merged = first
+    for one in others:
+        merged = replace(
+            merged,
+            published=merged.published | one.published,
+            rejected=merged.rejected | one.rejected,
+            failed=merged.failed | one.failed,
+            skipped=merged.skipped | one.skipped,
+            unchanged=merged.unchanged | one.unchanged,
+            current=merged.current | one.current,
+            version=max((v for v in (merged.version, one.version) if v is not None), default=None),
+            facts=(*merged.facts, *one.facts),
+            seconds=merged.seconds + one.seconds,
+            unrecorded=merged.unrecorded or one.unrecorded,
+        )
+    errors = dict.fromkeys(one.error for one in results if one.error)
+    return replace(merged, error="; ".join(errors) or None)

@@ -55,46 +55,66 @@ class Observed:
     uris: tuple[str, ...] = ()
 
 
-def look(asset: Asset, partitions: PartitionSet | None = None) -> Observed:
+@final
+@dataclass(frozen=True)
+class Sighting:
+    """All that there is of an external asset, looked at once.
+
+    Parameters:
+        asset: the asset
+        versions: what changes whenever a partition does, by key
+        uris: its files, by key, where the source tells of files
+    """
+
+    asset: Asset
+    versions: Mapping[str, str]
+    uris: Mapping[str, tuple[str, ...]]
+
+    def within(self, partitions: PartitionSet) -> Observed:
+        """What there is of some partitions."""
+        found = [key for key in self.versions if key in partitions]
+        uris = tuple(uri for key in found for uri in self.uris.get(key, ()))
+        return Observed(partitions, {key: self.versions[key] for key in found}, uris)
+
+
+def look(asset: Asset) -> Sighting:
     """Ask an external asset what there is of it just now.
 
     Parameters:
         asset: the asset
-        partitions: which partitions are meant; None: all
 
     Raises:
         StepError: its function raised, or returned what is neither files nor versions
         StorageError: its files can't be listed
     """
     try:
-        told = asset.function()
+        found = asset.function()
     except LakehouseError:
         raise
     except Exception as error:
         raise StepError(f"{asset.key}: looking at it raised {type(error).__name__}: {error}") from error
     uris: dict[str, tuple[str, ...]] = {}
-    if isinstance(told, Finder):
-        files = told.by_partition(asset.partitions)
-        uris = {key: tuple(f.uri for f in found) for key, found in files.items()}
-        versions = {key: repr([(f.uri, f.version) for f in found]) for key, found in files.items()}
-    elif isinstance(told, str) and not asset.partitioned:
-        versions = {"": told}
-    elif isinstance(told, Mapping) and all(isinstance(v, str) for v in told.values()):
-        versions = dict(told)
+    if isinstance(found, Finder):
+        files = found.by_partition(asset.partitions)
+        uris = {key: tuple(f.uri for f in listed) for key, listed in files.items()}
+        versions = {key: repr([(f.uri, f.version) for f in listed]) for key, listed in files.items()}
+    elif isinstance(found, str) and not asset.partitioned:
+        versions = {"": found}
+    elif isinstance(found, Mapping) and all(isinstance(v, str) for v in found.values()):
+        versions = dict(found)
     else:
         raise StepError(
-            f"{asset.key} returned {type(told).__name__}; a source returns Files, or each partition's version by key",
+            f"{asset.key} returned {type(found).__name__}; a source returns Files, or each partition's version by key",
             hint='e.g. {"2013-01-01": etag}; without partitions a string',
         )
     try:
-        placed = {asset.partitions.key(asset.partitions.parse(key)): key for key in versions}
+        keys = {asset.partitions.key(asset.partitions.parse(given)): given for given in versions}
     except PartitionError as error:
         raise StepError(f"{asset.key} told of a partition that can't be: {error.message}", hint=error.hint) from None
-    meant = {k: given for k, given in placed.items() if partitions is None or k in partitions}
-    return Observed(
-        partitions if partitions is not None else _set(asset, meant),
-        {key: versions[given] for key, given in meant.items()},
-        tuple(uri for given in meant.values() for uri in uris.get(given, ())),
+    return Sighting(
+        asset,
+        {key: versions[given] for key, given in keys.items()},
+        {key: uris[given] for key, given in keys.items() if given in uris},
     )
 
 

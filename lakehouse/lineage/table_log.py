@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lakehouse.errors import (
-    StorageError,
-)
+from lakehouse.errors import StorageError
 from lakehouse.lineage import Fact, LineageReader
 
 if TYPE_CHECKING:
@@ -19,8 +17,40 @@ def to_payload(facts: Sequence[Fact]) -> str:
     return "[" + ",".join(f.to_json() for f in facts) + "]"
 
 
+def from_payload(payload: str, version: int) -> list[Fact]:
+    """Read back what [to_payload][] wrote, with the version that was made along with it."""
+    from pydantic import TypeAdapter
+
+    return [at_version(fact, version) for fact in TypeAdapter(list[Fact]).validate_json(payload)]
+
+
+def at_version(fact: Fact, version: int) -> Fact:
+    """A fact with the version that its commit made, if it tells of what was committed."""
+    return fact.model_copy(update={"version": version}) if fact.status.committed else fact
+
+
+def facts_in_log(table: TableReader, asset: str, *, after: int | None = None, below: int | None = None) -> list[Fact]:
+    """The facts in a table's log, between two versions, of an asset that may have had another name.
+
+    Parameters:
+        table: the asset's table
+        asset: the key that it has now
+        after: look at newer versions only
+        below: look at older versions only
+
+    Raises:
+        StorageError: the table can't be reached
+    """
+    return [
+        fact.moved(asset, table.uri)
+        for publication in table.publications(after=after)
+        if below is None or publication.version < below
+        for fact in from_payload(publication.payload, publication.version)
+    ]
+
+
 def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below: int | None = None) -> list[Fact]:
-    """What the table's log tells and lineage doesn't: the trail of a process that was killed in between.
+    """The facts in a table's log that lineage lacks: the trail of a process that was killed in between.
 
     Parameters:
         table: the asset's table
@@ -42,28 +72,4 @@ def unrecorded(table: TableReader, lineage: LineageReader, asset: str, *, below:
         )
     if newest is None or (known is not None and newest <= known):
         return []
-    return told(table, asset, after=known, below=below)
-
-
-def told(table: TableReader, asset: str, *, after: int | None = None, below: int | None = None) -> list[Fact]:
-    """What the table's log tells, between two versions, of an asset that may have had another name.
-
-    Raises:
-        StorageError: the table can't be reached
-    """
-    return [
-        fact.moved(asset, table.uri)
-        for publication in table.publications(after=after)
-        if below is None or publication.version < below
-        for fact in from_payload(publication.payload, publication.version)
-    ]
-
-
-def from_payload(payload: str, version: int) -> list[Fact]:
-    """Facts as the table's log has them, with the version that was made along with them."""
-    from pydantic import TypeAdapter
-
-    return [
-        f.model_copy(update={"version": version}) if f.status.committed else f
-        for f in TypeAdapter(list[Fact]).validate_json(payload)
-    ]
+    return facts_in_log(table, asset, after=known, below=below)

@@ -28,7 +28,7 @@ from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import register, registered, retire
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.state import superseded
-from lakehouse.lineage.table_log import from_payload, to_payload, told, unrecorded
+from lakehouse.lineage.table_log import facts_in_log, from_payload, to_payload, unrecorded
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.partitions import Dynamic, Pairs, Partitions, PartitionSet, Present, Static
 
@@ -282,7 +282,7 @@ class Maintenance:
         for asset in self._assets(targets):
             table = self._table(asset)
             ids = {fact.id for fact in self.lake.lineage_store.facts(asset.key)}
-            found = told(table, asset.key)
+            found = facts_in_log(table, asset.key)
             missing = [fact for fact in found if fact.id not in ids]
             if missing:
                 text = f"{_count(missing)} from the table's log"

@@ -88,7 +88,7 @@ class PrefectEngine:
             try:
                 _walk(plan, home, info, watcher, self.limit, results)
             finally:
-                tell_updated(plan.assets, results.values(), info)
+                tell_updated(results.values(), info)
             _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 

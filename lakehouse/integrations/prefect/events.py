@@ -17,7 +17,6 @@ from prefect.events import emit_event
 from lakehouse.definitions.asset import Asset
 from lakehouse.execution.home import RunInfo
 from lakehouse.execution.results import StepResult
-from lakehouse.lineage import Status
 from lakehouse.partitions import PartitionSet
 
 PUBLISHED: Final = "lakehouse.asset.published"
@@ -67,19 +66,18 @@ def tell_published(asset: Asset, result: StepResult, run: RunInfo) -> None:
     """
     if not result.published:
         return
-    changed = changes(asset, result)
     _emit(
         PUBLISHED,
         {
             "prefect.resource.id": resource_id(asset.key),
             "prefect.resource.name": asset.key,
             "lakehouse.layer": str(asset.layer),
-            CHANGED: "true" if changed else "false",
+            CHANGED: "true" if result.changed else "false",
         },
         payload={
             "asset": asset.key,
             "partitions": _words(result.published),
-            "changed": _words(changed),
+            "changed": _words(result.changed),
             "rows": result.rows,
             "version": result.version,
             "run": run.id,
@@ -87,20 +85,17 @@ def tell_published(asset: Asset, result: StepResult, run: RunInfo) -> None:
     )
 
 
-def tell_updated(assets: Iterable[Asset], results: Iterable[StepResult], run: RunInfo) -> None:
+def tell_updated(results: Iterable[StepResult], run: RunInfo) -> None:
     """Emit [UPDATED][] for a run, if it published new content. Never raises.
 
     Parameters:
-        assets: what the run was to make
         results: what became of its steps
         run: the run
     """
-    known = {asset.key: asset for asset in assets}
     updated: dict[str, PartitionSet] = {}
     for result in results:
-        changed = changes(known[result.asset], result)
-        if changed:
-            updated[result.asset] = changed | updated.get(result.asset, changed)
+        if result.changed:
+            updated[result.asset] = result.changed | updated.get(result.asset, result.changed)
     _tell(updated, run.id, run.title)
 
 
@@ -143,17 +138,6 @@ def _tell(updated: Mapping[str, PartitionSet], run: str, title: str) -> None:
             ],
             payload={"run": run, "changed": {key: _words(part) for key, part in some.items()}},
         )
-
-
-def changes(asset: Asset, result: StepResult) -> PartitionSet:
-    """Which of the partitions that a step published have other rows than before.
-
-    Parameters:
-        asset: what the step made
-        result: what became of it
-    """
-    same = [pair for fact in result.facts if fact.status is Status.PUBLISHED for pair in fact.unchanged]
-    return result.published - asset.partitions.from_pairs(same)
 
 
 def _words(partitions: PartitionSet) -> str:

@@ -1,0 +1,79 @@
+"""One try at a step: what is done, where, and on behalf of which run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, final
+
+from lakehouse.definitions.asset import Asset, Context
+from lakehouse.execution.home import Home, RunInfo
+from lakehouse.lineage.recorder import Recorder
+from lakehouse.partitions import PartitionSet
+from lakehouse.planning.steps import Step
+
+if TYPE_CHECKING:
+    from lakehouse.io import Table
+
+
+@final
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a step.
+
+    Parameters:
+        step: what to do
+        home: where tables and lineage are
+        run: the run that it belongs to
+        number: 1 for the first try
+        task_run: Prefect's id of the task run
+        started: when it began (UTC); clock: the same by a clock that measures time
+    """
+
+    step: Step
+    home: Home
+    run: RunInfo
+    number: int = 1
+    task_run: str | None = None
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.perf_counter)
+
+    @property
+    def asset(self) -> Asset:
+        """What the step makes."""
+        return self.step.asset
+
+    @property
+    def table(self) -> Table:
+        """Where it is published."""
+        return self.home.table(self.step.asset)
+
+    def context(self, partitions: PartitionSet) -> Context:
+        """What the asset's function may know, where it makes some partitions."""
+        return Context(
+            run_id=self.run.id,
+            asset=self.asset.key,
+            partitions=partitions,
+            attempt=self.number,
+            started_at=self.run.started,
+            logger=logging.getLogger(f"lakehouse.{self.asset.key}"),
+        )
+
+    @property
+    def recorder(self) -> Recorder:
+        """Makes the facts that tell of it."""
+        return Recorder(
+            asset=self.asset.key,
+            run=self.run.id,
+            started=self.started,
+            attempt=self.number,
+            engine=self.run.engine,
+            flow_run=self.run.flow_run,
+            task_run=self.task_run,
+            table=self.table.uri,
+            code_version=self.asset.code_version,
+            schema_version=self.asset.schema_version,
+            checks_version=self.asset.checks_version,
+        )

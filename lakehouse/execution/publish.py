@@ -1,0 +1,134 @@
+"""From a candidate to what readers see, and to what lineage says of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lakehouse.errors import LakehouseError, LineageError, StepError, StorageError
+from lakehouse.execution.attempt import Attempt
+from lakehouse.execution.candidate import Audited, Candidate, discard
+from lakehouse.execution.pins import Pins
+from lakehouse.lineage import Fact, Status
+from lakehouse.lineage.table_log import at_version, to_payload, unrecorded
+from lakehouse.partitions import PartitionSet
+
+log = logging.getLogger("lakehouse")
+
+_REASON = 2000
+"""Characters of an error that are recorded."""
+
+
+def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins) -> list[Fact]:
+    """Keep the rows that checks hold back where people find them; returns the fact that tells of it, if there is one.
+
+    Raises:
+        StorageError: they can't be written
+    """
+    from lakehouse.io.tokens import tokens
+
+    rows, held = audited.audit.rows, audited.audit.held
+    if not held:
+        return []
+    uri = attempt.table.quarantine(rows, candidate.staged.attempt) if rows is not None and rows.height else None
+    fact = attempt.recorder.fact(
+        Status.REJECTED,
+        held,
+        inputs=pins.inputs(held),
+        reason=audited.audit.reason,
+        quarantine=uri,
+        rows=sum(candidate.staged.rows.get(t, 0) for t in tokens(held)),
+        checks=audited.audit.held_results,
+    )
+    return [fact]
+
+
+def publish(
+    attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins, held: Sequence[Fact], since: int | None
+) -> Fact:
+    """Publish what passed, in one commit that carries the facts.
+
+    Parameters:
+        attempt: the step
+        candidate: its rows
+        audited: what passed of them
+        pins: the versions that they are made from
+        held: facts of what is held back
+        since: the table version that the step began with
+
+    Returns:
+        the fact that tells of it
+
+    Raises:
+        PartitionConflict: another run published one of the partitions since then
+        SchemaViolation: a column changes its type
+        StorageError: it can't be written; whether it was after all, the table's log says
+    """
+    passed, staged = audited.audit.passed, candidate.staged
+    fact = attempt.recorder.fact(
+        Status.PUBLISHED,
+        passed,
+        inputs=pins.inputs(passed),
+        digests="".join(audited.digests.values()),
+        unchanged=audited.unchanged.to_pairs(),
+        compared=attempt.step.since,
+        rows=sum(staged.rows.get(t, 0) for t in audited.digests),
+        bytes=sum(staged.bytes.get(t, 0) for t in audited.digests),
+        checks=audited.audit.passed_results,
+    )
+    try:
+        version = attempt.table.publish(staged, passed, payload=to_payload([*held, fact]), since=since)
+    except StepError:
+        # The table itself refused it. Of any other error only the log knows whether the commit arrived: files stay.
+        discard(attempt.table, staged)
+        raise
+    return at_version(fact, version)
+
+
+def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
+    """Write down what came of a step; says why that failed, if it did after a publication.
+
+    What is published is published, and its record is in the table's log: the step has not failed by it.
+
+    Raises:
+        LineageError: it can't be written, and nothing was published
+    """
+    store, asset = attempt.home.lineage_store, attempt.asset.key
+    version = max((f.version for f in facts if f.version is not None), default=None)
+    if version is None:
+        store.append(facts)
+        return None
+    try:
+        # What others published before and were stopped from recording comes first: so that a recorded version means
+        # that all before it are recorded too, and looking for gaps stays cheap.
+        behind = unrecorded(attempt.table, store, asset, below=version)
+        if behind:
+            store.append(behind)
+        store.append(facts)
+    except (LineageError, StorageError) as error:
+        return (
+            f"{asset}: published as version {version}, but not recorded: {error.message}; "
+            "the next run finds it in the table's log and records it"
+        )
+    return None
+
+
+@contextmanager
+def recording_failure(
+    attempt: Attempt, partitions: PartitionSet, pins: Pins, facts: Sequence[Fact] = ()
+) -> Iterator[None]:
+    """Where something goes wrong, write down that some partitions failed, along with what is known already."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        reason = error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        inputs = pins.inputs(partitions)
+        failed = attempt.recorder.fact(Status.FAILED, partitions, inputs=inputs, reason=reason[:_REASON])
+        try:
+            attempt.home.lineage_store.append([*facts, failed])
+        except LineageError as second:
+            log.warning("%s: the failure could not be recorded either: %s", attempt.step.id, second.message)
+        raise
