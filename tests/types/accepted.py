@@ -1,6 +1,7 @@
 """What both type checkers must accept. Nothing runs it: mypy and pyright read it (`test_types.py`, `make types`)."""
 
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, assert_type
 
 import polars as pl
@@ -11,14 +12,23 @@ from lakehouse import (
     Daily,
     Freshness,
     From,
+    Lakehouse,
     Observed,
     PartitionRange,
     Retry,
+    Run,
     Window,
+    backfill,
     bronze,
     gold,
+    load,
+    materialize,
+    observe,
+    plan,
+    refresh,
     silver,
     source,
+    status,
 )
 from lakehouse.checks import row_count, unique
 from lakehouse.io import Files
@@ -104,3 +114,30 @@ assert_type(register, Asset)
 assert_type(registered, Asset)
 assert_type(week, Asset)
 assert_type(silver(tags=["daily"]), Callable[[Callable[..., Any]], Asset])
+
+
+# ── verbs: targets and partitions in every form, every option ─────────────────────────────
+
+
+def verbs(lake: Lakehouse) -> None:
+    assert_type(lake.materialize(orders), Run)
+    lake.materialize("+gold.*", "2013-01-01...2013-01-31", upstream="all", engine="inline", chunk=7)
+    lake.materialize([orders, "gold.*"], [date(2013, 1, 1), "2013-01-02"], runner="threads", raise_on_failure=False)
+    lake.materialize(orders, partitions=daily.select("2013-01"))
+    lake.refresh(orders, datetime(2013, 1, 1, tzinfo=UTC), upstream="stale")
+    lake.backfill(orders, "2013-01-01...2013-01-31", parallel=8, chunk=30)
+    lake.plan(orders, refresh=True, now=datetime.now(UTC))
+    lake.lineage("silver.orders", "2013-01-01")
+    assert_type(lake.load(orders, version=3), pl.LazyFrame)
+    lake.status("silver.*")
+    lake.observe()
+
+
+def module_level_verbs() -> None:
+    assert_type(materialize(orders, partitions="2013-01-01", engine="inline", upstream="none"), Run)
+    refresh("+gold.*", chunk=7, raise_on_failure=False)
+    backfill(orders, "2013-01-01...2013-01-31", parallel=8)
+    plan(orders, refresh=True)
+    status("silver.*")
+    assert_type(load("silver.orders", "2013-01-01"), pl.LazyFrame)
+    observe("source.landing")

@@ -8,7 +8,7 @@ that doesn't come is an error itself, for both.
 
 import polars as pl
 
-from lakehouse import Daily, Retry, bronze, gold, silver, source
+from lakehouse import Daily, Lakehouse, Retry, backfill, bronze, gold, materialize, plan, refresh, silver, source
 
 daily = Daily("2013-01-01", column="date")
 
@@ -34,3 +34,24 @@ bronze(checks=["unique"])(make)  # type: ignore[list-item]  # pyright: ignore[re
 silver(partitions="daily")(make)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 gold(retry=3)(make)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 source(freshness="1h")(look)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+
+
+# ── verbs: a typo, a value of another kind ────────────────────────────────────────────────
+
+
+def verbs(lake: Lakehouse) -> None:
+    lake.materialize("gold.*", partition="2013")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    lake.materialize("gold.*", enginee="inline")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    lake.refresh("gold.*", engine="dagster")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lake.refresh("gold.*", 2013.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lake.refresh("gold.*", upstream="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    lake.backfill("gold.*")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    lake.plan("gold.*", chunk="7")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def module_level_verbs() -> None:
+    materialize("gold.*", partition="2013")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    materialize("gold.*", enginee="inline")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    refresh("gold.*", parallel=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    backfill("gold.*", "2013-01", parallel="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    plan("gold.*", upstream="some")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
