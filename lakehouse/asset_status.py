@@ -92,8 +92,11 @@ def asset_statuses(
 def _last(state: AssetState) -> Fact | None:
     """The fact that says how the last run ended."""
     facts = sorted((fact for _, fact in state.attempts), key=lambda fact: fact.id, reverse=True)
-    told = [fact for fact in facts if fact.run == facts[0].run]
-    return next((fact for fact in told if fact.status is not Status.PUBLISHED), told[0] if told else None)
+    facts_of_run = [fact for fact in facts if fact.run == facts[0].run]
+    return next(
+        (fact for fact in facts_of_run if fact.status is not Status.PUBLISHED),
+        facts_of_run[0] if facts_of_run else None,
+    )
 
 
 def _checks_of(part: PartitionSet, fact: Fact) -> list[CheckResult]:

@@ -182,7 +182,7 @@ class MaterializationFailed(LakehouseError):
 
     Parameters:
         message: what failed, summed up
-        run: what was planned and what became of each step
+        run: what was planned and the outcome of each step
     """
 
     def __init__(self, message: str, *, run: Run, hint: str | None = None) -> None:

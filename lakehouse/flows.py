@@ -154,8 +154,8 @@ def observe(selection: str | None = None) -> State[str]:
     tell_observed(changed, flow_run.id, flow_run.name)
     if not changed:
         return Completed(name="Unchanged", message="nothing changed", data="nothing changed")
-    told = f"changed: {shorten(changed)}"
-    return Completed(message=told, data=told)
+    message = f"changed: {shorten(changed)}"
+    return Completed(message=message, data=message)
 
 
 def _looked(lake: Lakehouse, selection: str) -> Lakehouse:
@@ -180,5 +180,5 @@ def _told(run: Run) -> State[str]:
     if not run.plan:
         return Completed(name="UpToDate", message="all is up to date", data="all is up to date")
     rows = sum(one.rows for one in run.summaries())
-    told = f"{rows:,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
-    return Completed(message=told, data=told)
+    message = f"{rows:,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
+    return Completed(message=message, data=message)

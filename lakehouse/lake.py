@@ -185,7 +185,7 @@ class Lakehouse:
             runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
             chunk: partitions in a step, at most
             raise_on_failure: whether a run in which something failed raises; else it is returned
-            watcher: is told what happens
+            watcher: is notified of what happens
 
         Raises:
             MaterializationFailed: something failed or was held back; carries the run
@@ -246,7 +246,7 @@ class Lakehouse:
             engine: ``"prefect"``, ``"inline"``, or an engine
             runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
             raise_on_failure: whether a run in which something failed raises; else it is returned
-            watcher: is told what happens
+            watcher: is notified of what happens
 
         Raises:
             PartitionError: no partitions, or partitions that can't be
@@ -293,7 +293,7 @@ class Lakehouse:
             runner: where Prefect runs the steps: ``"threads"``, or ``"dask://host:port"``, a Dask cluster's scheduler
             parallel: steps at a time, at most; None: the setting ``workers``
             raise_on_failure: whether a run in which something failed raises; else it is returned
-            watcher: is told what happens
+            watcher: is notified of what happens
 
         Raises:
             MaterializationFailed, UnknownAsset, PartitionError, PlanError, EngineError: as [Lakehouse.materialize][]
@@ -377,7 +377,7 @@ class Lakehouse:
         return self.snapshot_of(sources, now=now).now
 
     def add_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
-        """Register keys of an asset's dynamic partitions, for all assets that are cut by the same name.
+        """Register keys of an asset's dynamic partitions, for all assets whose partitions have the same name.
 
         Parameters:
             asset: the asset, or its key

@@ -122,7 +122,7 @@ def _check_names(environment: Mapping[str, str]) -> None:
 
 
 def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> Settings:
-    """Make settings; a fault in a value that wasn't given as an argument is told with its source."""
+    """Make settings; a fault in a value that wasn't given as an argument is reported with its source."""
     try:
         return Settings(**values)
     except ValidationError as error:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _RANGES = 6
 _FAREWELL = 2.0
-"""Seconds for a temporary server to be told to stop: the first thing that happens at an exit."""
+"""Seconds for a temporary server to be asked to stop: the first thing that happens at an exit."""
 
 
 @final
@@ -74,7 +74,7 @@ class Command:
 
 
 def build(lake: Lakehouse, asked: Command) -> ExitCode:
-    """Do what was asked for, and tell of it: progress and failures on standard error, results on standard output."""
+    """Do what was asked for, and report it: progress and failures on standard error, results on standard output."""
     out, err = Page(sys.stdout), Page(sys.stderr)
     shown = progress(err)
 
@@ -158,7 +158,7 @@ def _absent(run: Run) -> str | None:
 
 
 def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None:
-    """The Bronze behind what was held back above it, and the partitions: those that are cut alike, if any are."""
+    """The Bronze behind what was held back above it, and which partitions, if any of it is partitioned alike."""
     for one in run.summaries():
         if not one.rejected or one.asset.layer is Layer.BRONZE:
             continue
@@ -199,7 +199,7 @@ class _Interrupts:
     """Ctrl-C stops a run after the steps that are under way; a second one doesn't wait for them.
 
     Parameters:
-        shown: is told that the run stops
+        shown: is notified that the run stops
         last_words: what is said before the process ends at once
     """
 

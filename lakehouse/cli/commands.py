@@ -59,7 +59,7 @@ DOCS = Path(".lakehouse") / "docs"
 
 
 def ls(*selection: Selection, json: Json = False) -> ExitCode:
-    """List assets: what they are, how they are cut, checked and made.
+    """List assets: what they are, how they are partitioned, checked and made.
 
     Examples:
 

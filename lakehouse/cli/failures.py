@@ -21,7 +21,7 @@ from lakehouse.errors import (
 
 
 class ExitCode(IntEnum):
-    """What a script is told."""
+    """What a script is given."""
 
     WELL = 0
     FAILED = 1

@@ -82,7 +82,7 @@ class Context:
 @final
 @dataclass(frozen=True, eq=False)
 class Asset:
-    """A dataset as a value: how it is made, cut, checked, named. Built by [source][], [bronze][] and the like.
+    """A dataset as a value: how it is made, partitioned, checked, named. Built by [source][], [bronze][] and the like.
 
     Calling an asset calls its plain function, so that a unit test is a function call.
 
@@ -90,7 +90,7 @@ class Asset:
         layer: where it stands
         name: its name; the key is ``layer.name``
         function: makes it from its inputs
-        partitions: how it is cut
+        partitions: how it is partitioned
         checks: what stands before publication, besides its schema
         description: what it is
         tags: words to select it by
@@ -130,7 +130,7 @@ class Asset:
 
     @property
     def partitioned(self) -> bool:
-        """Whether it is cut at all."""
+        """Whether it is partitioned."""
         return not isinstance(self.partitions, Unpartitioned)
 
     @property

@@ -254,8 +254,8 @@ def _check_compared(asset: Asset, edge: Edge) -> None:
     if compared and not alike:
         raise PartitionMismatch(
             f"{asset.key} ({asset.partitions}) can't be reconciled with {edge.asset.key} ({edge.asset.partitions}), "
-            "partition by partition: they are cut otherwise",
-            hint="reconcile with an input that is cut alike, or use a custom check",
+            "partition by partition: they are partitioned otherwise",
+            hint="reconcile with an input that is partitioned alike, or use a custom check",
         )
 
 

@@ -51,7 +51,7 @@ class Freshness:
         max_age: a published partition older than this is built anew; of partitions of time, only the newest one is
             held to it, for those before it are history. A ``timedelta``, or text such as ``"26h"``, ``"7d"``
         cron: when a deployed lakehouse refreshes it: five fields, such as ``"0 6 * * *"``. What has no inputs and isn't
-            cut by time is built anew each time, for nothing else tells whether it is still right
+            partitioned by time is built anew each time, for nothing else tells whether it is still right
         every: instead of ``cron``, the time between two refreshes
         after_inputs: instead of both, when one of its inputs publishes
         timezone: an IANA name; the clock that ``cron`` is of

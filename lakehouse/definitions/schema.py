@@ -109,12 +109,12 @@ class Schema:
 def _rules(schema: Any) -> str:
     """The value checks of a pandera schema as text, in the order in which they are declared."""
 
-    def told(checks: Any) -> list[Any]:
+    def as_text(checks: Any) -> list[Any]:
         return [
             (c.name, repr(c.statistics)) if c.statistics else (c.name, fingerprint(c._check_fn)) for c in checks or ()
         ]
 
-    columns = [(name, c.unique, c.coerce, told(c.checks)) for name, c in schema.columns.items()]
+    columns = [(name, c.unique, c.coerce, as_text(c.checks)) for name, c in schema.columns.items()]
     plain = all(not (unique or coerce or checks) for _, unique, coerce, checks in columns)
-    whole = (told(schema.checks), schema.unique, schema.strict, schema.coerce)
+    whole = (as_text(schema.checks), schema.unique, schema.strict, schema.coerce)
     return "" if plain and whole == ([], None, False, False) else repr((columns, whole))

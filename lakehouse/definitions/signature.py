@@ -29,7 +29,7 @@ class From:
 
     Parameters:
         asset: the asset, or its key
-        rule: which of its partitions are read; None: what is obvious from how the two are cut
+        rule: which of its partitions are read; None: what is obvious from how the two are partitioned
 
     Examples:
         >>> From("bronze.flights").key

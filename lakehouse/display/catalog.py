@@ -13,12 +13,12 @@ from rich.text import Text
 
 from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.display.formatting import QUIET, count, cut
+from lakehouse.display.formatting import QUIET, count, partitioning
 from lakehouse.display.page import columns
 
 
 def catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> RenderableType:
-    """Assets by layer, each with what it is, and below that how it is cut, checked and made."""
+    """Assets by layer, each with what it is, and below that how it is partitioned, checked and made."""
     parts: list[RenderableType] = []
     width = max((len(asset.key) for asset in assets), default=0)
     for layer, members in groupby(by_layer(assets), key=lambda asset: asset.layer):
@@ -27,7 +27,7 @@ def catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> Render
         table.add_column(width=width + 2, no_wrap=True)
         table.add_column()
         for asset in members:
-            about = [cut(asset.partitions, now), count(_checks(asset), "check")]
+            about = [partitioning(asset.partitions, now), count(_checks(asset), "check")]
             sources = _inputs(graph, asset)
             if sources:
                 about.append(f"from {', '.join(sources)}")
@@ -45,7 +45,7 @@ def flat_catalog(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> R
     for asset in by_layer(assets):
         table.add_row(
             asset.key,
-            cut(asset.partitions, now),
+            partitioning(asset.partitions, now),
             ",".join(_inputs(graph, asset)) or "-",
             str(_checks(asset)),
             ",".join(asset.tags) or "-",

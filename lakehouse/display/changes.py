@@ -22,7 +22,7 @@ def changes(found: Change) -> RenderableType:
 
 
 def outcome(found: Change, *, dry_run: bool) -> Text:
-    """In a line, what became of it."""
+    """Its outcome, in a line."""
     if not found.actions:
         return Text(f"{found.title}: nothing to do")
     return Text(f"{found.title}: a dry run, nothing was done" if dry_run else f"{found.title}: done")

@@ -19,14 +19,14 @@ _COLOURS = {"new": PUBLISHED, "changed": HELD, "unchanged": QUIET, "no longer de
 
 
 def deployments(outcomes: Sequence[Outcome], *, dry_run: bool) -> RenderableType:
-    """What became of each deployment, and in a line what to do next, if anything."""
+    """The outcome for each deployment, and in a line what to do next, if anything."""
     if not outcomes:
         return Text("no asset declares when it is refreshed; freshness=Freshness(cron=...) on an asset does")
     table = columns("deployment", "when", "what", "", wrapped=["when", "what", ""])
     for one in outcomes:
-        told = f"{one.verdict}: {', '.join(one.about)}" if one.about else str(one.verdict)
+        text = f"{one.verdict}: {', '.join(one.about)}" if one.about else str(one.verdict)
         keys = shorten([asset.key for asset in one.deployment.assets])
-        table.add_row(one.deployment.name, one.deployment.when, keys, Text(told, _COLOURS[one.verdict]))
+        table.add_row(one.deployment.name, one.deployment.when, keys, Text(text, _COLOURS[one.verdict]))
     return Group(table, *(Text(line, QUIET) for line in _notes(outcomes, dry_run)))
 
 

@@ -154,12 +154,12 @@ def argument(partitions: PartitionSet) -> str:
     return ",".join(_parts(partitions))
 
 
-def cut(partitions: Partitions, now: Now) -> str:
-    """How an asset is cut, with the first and the last partition that can be there.
+def partitioning(partitions: Partitions, now: Now) -> str:
+    """How an asset is partitioned, with the first and the last partition that can be there.
 
     Examples:
         >>> from lakehouse import Daily
-        >>> cut(Daily("2013-01-01", end="2014-01-01"), datetime(2024, 1, 1, tzinfo=UTC))
+        >>> partitioning(Daily("2013-01-01", end="2014-01-01"), datetime(2024, 1, 1, tzinfo=UTC))
         'daily 2013-01-01...2013-12-31'
     """
     if isinstance(partitions, Unpartitioned):

@@ -1,4 +1,4 @@
-"""Where rows came from, what was made from them, and what became of them: ``lakehouse lineage``."""
+"""Where rows came from, what was made from them, and how they ended: ``lakehouse lineage``."""
 
 from __future__ import annotations
 

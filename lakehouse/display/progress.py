@@ -28,7 +28,7 @@ _WORTH_SAYING = 10.0  # seconds that are left
 
 
 class Progress(Watcher, Protocol):
-    """A watcher that shows what it is told, from `with` to its end, and knows the plan."""
+    """A watcher that shows what it is notified of, from `with` to its end, and knows the plan."""
 
     published: int
     """Partitions that were published so far."""
@@ -316,7 +316,7 @@ def _cells(line: _Line) -> tuple[RenderableType, ...]:
 
 
 def outcome(result: StepResult) -> str:
-    """What became of a step, in a line."""
+    """The outcome of a step, in a line."""
     found = []
     if result.published:
         same = ", the same as before" if result.unchanged == result.published else ""

@@ -27,7 +27,7 @@ from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
 
 _ERRORS = 10
-"""So many different errors of an asset are told one by one."""
+"""So many different errors of an asset are shown one by one."""
 
 
 def published(run: Run, lineage: str, *, wide: bool) -> RenderableType:
@@ -109,13 +109,13 @@ def _failed(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
     parts: dict[str, PartitionSet] = {}
     for result in run.results:
         if result.asset == one.asset.key and result.failed:
-            # Most errors name the asset and the partitions themselves: chunks that fail alike are told as one.
+            # Most errors name the asset and the partitions themselves: chunks that fail alike are shown as one.
             why = (result.error or "it says nothing more").removeprefix(f"{one.asset.key} {result.failed}: ")
             parts[why] = parts.get(why, one.asset.partitions.empty()) | result.failed
-    told = list(parts.items())
-    for why, part in told[:_ERRORS]:
+    listed = list(parts.items())
+    for why, part in listed[:_ERRORS]:
         yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{named(one.asset.key, part)}: {why}"
-    if rest := told[_ERRORS:]:
+    if rest := listed[_ERRORS:]:
         others = one.asset.partitions.union(part for _, part in rest)
         yield _word(Status.FAILED), f"{named(one.asset.key, others)}: {count(len(rest), 'other error')}"
 

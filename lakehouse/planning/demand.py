@@ -133,7 +133,7 @@ def ready_partitions(
 ) -> dict[str, PartitionSet]:
     """The partitions that can be whole by now: those that can by themselves, and all that they are made from.
 
-    The two differ where an input is cut otherwise: a day in New York is over five hours before all
+    The two differ where an input is partitioned otherwise: a day in New York is over five hours before all
     that it needs of days in UTC.
     """
     ready: dict[str, PartitionSet] = {}
@@ -171,8 +171,8 @@ def asked_partitions(
     """
     if partitions is None:
         return {asset.key: ready[asset.key] for asset in targets}
-    cut = [asset for asset in targets if asset.partitioned]
-    if not cut:
+    partitioned = [asset for asset in targets if asset.partitioned]
+    if not partitioned:
         raise PartitionError(
             f"partitions {partitions!r} were given, but {shorten(a.key for a in targets)} "
             f"{'is' if len(targets) == 1 else 'are'} not partitioned",
@@ -180,7 +180,7 @@ def asked_partitions(
         )
     found: dict[str, PartitionSet] = {}
     faults: dict[str, PartitionError] = {}
-    for asset in cut:
+    for asset in partitioned:
         try:
             found[asset.key] = asset.partitions.select(partitions, now=now)
         except PartitionError as error:
@@ -189,7 +189,7 @@ def asked_partitions(
             _check_ready(graph, asset, found[asset.key] - over[asset.key], over, now)
     if not found:
         raise next(iter(faults.values()))
-    for asset in cut:
+    for asset in partitioned:
         if asset.key in faults:
             found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now)
     if not any(found.values()):

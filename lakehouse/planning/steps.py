@@ -50,7 +50,7 @@ class Step:
         inputs: what is read
         reasons: why, for all of the partitions
         now: the present as the plan saw it
-        chunk: number of the chunk, the same for assets that are cut alike
+        chunk: number of the chunk, the same for assets that are partitioned alike
         digests: what stands for the rows that are there, by partition key; since: the table version that has them
         rows: how many rows it may come to, going by what was published before; None: nothing was
     """
@@ -86,7 +86,7 @@ class Step:
 def make_steps(demand: Demand, chunk: int) -> tuple[Step, ...]:
     """The wanted partitions of each asset in chunks, producers first."""
     wanted = {asset.key: these for asset in demand.assets if (these := demand.of(asset))}
-    # Assets that are cut alike are chunked at the same places, so that a chunk needs one chunk of its input.
+    # Assets that are partitioned alike are chunked at the same places, so that a chunk needs one chunk of its input.
     alike: dict[Any, list[PartitionSet]] = {}
     for these in wanted.values():
         alike.setdefault(these.partitions.domain, []).append(these)

@@ -56,11 +56,11 @@ made from what.
 def write_docs(lake: Lakehouse, folder: str | Path) -> Path:
     """Write dbt's documentation of a lakehouse as one file, ``index.html``.
 
-    Assets that no dbt model makes are told as dbt sources, so that lineage goes from Bronze to Gold. What is published
-    by now is told as well, but nothing has to be.
+    Assets that no dbt model makes appear as dbt sources, so that lineage goes from Bronze to Gold. What is published
+    by now is shown as well, but nothing has to be.
 
     Parameters:
-        lake: the lakehouse; one without a dbt project is told by its assets alone
+        lake: the lakehouse; one without a dbt project is shown by its assets alone
         folder: where to write; made where it isn't there
 
     Returns:
@@ -175,7 +175,7 @@ class _Site:
             "columns": _columns(asset, node.get("columns", {})),
         }
         there = {name.lower() for name in types}
-        told = {n: c.get("data_type") or "" for n, c in node["columns"].items() if n.lower() not in there}
+        described = {n: c.get("data_type") or "" for n, c in node["columns"].items() if n.lower() not in there}
         self.catalog["nodes" if source is None else "sources"][uid] = {
             "unique_id": uid,
             "metadata": {
@@ -187,7 +187,7 @@ class _Site:
             },
             "columns": {
                 name: {"type": dtype, "index": i, "name": name}
-                for i, (name, dtype) in enumerate([*types.items(), *told.items()], 1)
+                for i, (name, dtype) in enumerate([*types.items(), *described.items()], 1)
             },
             "stats": _stats(status),
         }
@@ -238,21 +238,21 @@ def _published(lake: Lakehouse) -> dict[str, tuple[AssetStatus, dict[str, str]]]
 
 def _description(asset: Asset) -> str:
     checks = [f"- `{c.name}`: {c.wants or 'its own'}{'' if c.blocking else ' (only warns)'}" for c in asset.checks]
-    told = [asset.description, "**Checked before it is published:**\n\n" + "\n".join(checks) if checks else ""]
-    return "\n\n".join(filter(None, told))
+    described = [asset.description, "**Checked before it is published:**\n\n" + "\n".join(checks) if checks else ""]
+    return "\n\n".join(filter(None, described))
 
 
 def _meta(asset: Asset, inputs: Sequence[Asset]) -> dict[str, str]:
     """What dbt has no word for."""
     columns = ", ".join(asset.partitions.columns)
-    told = {
+    described = {
         "Asset": asset.key,
         "Partitions": f"{asset.partitions} by {columns}" if columns else str(asset.partitions),
         "Built from": ", ".join(one.key for one in inputs),
         "Group": asset.group,
         "Owners": ", ".join(asset.owners),
     }
-    return {word: text for word, text in told.items() if text}
+    return {word: text for word, text in described.items() if text}
 
 
 def _columns(asset: Asset, declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,17 +260,17 @@ def _columns(asset: Asset, declared: Mapping[str, Any]) -> dict[str, Any]:
     said = {name.lower(): column for name, column in declared.items()}
     columns: dict[str, Any] = {}
     for column in asset.schema.columns if asset.schema else ():
-        told = said.pop(column.name.lower(), {})
-        columns[column.name] = told | _column(column, told)
+        described = said.pop(column.name.lower(), {})
+        columns[column.name] = described | _column(column, described)
     return columns | {column["name"]: column for column in said.values()}
 
 
-def _column(column: Column, told: Mapping[str, Any]) -> dict[str, Any]:
+def _column(column: Column, described: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": column.name,
-        "description": column.description or told.get("description", ""),
-        "data_type": told.get("data_type") if column.dtype is None else _type(column.dtype),
-        "constraints": told.get("constraints") or ([] if column.nullable else [{"type": "not_null"}]),
+        "description": column.description or described.get("description", ""),
+        "data_type": described.get("data_type") if column.dtype is None else _type(column.dtype),
+        "constraints": described.get("constraints") or ([] if column.nullable else [{"type": "not_null"}]),
     }
 
 
@@ -284,21 +284,21 @@ def _type(dtype: Any) -> str:
 
 def _stats(status: AssetStatus | None) -> dict[str, Any]:
     """What is published, where dbt tells the size of a table."""
-    told: dict[str, tuple[str, Any]] = {}
+    described: dict[str, tuple[str, Any]] = {}
     if status is not None and status.rows is not None:
-        told["num_rows"] = ("Rows", status.rows)
+        described["num_rows"] = ("Rows", status.rows)
         if status.asset.partitioned:
-            told["partitions"] = ("Partitions", f"{len(status.present):,} of {len(status.expected):,}")
+            described["partitions"] = ("Partitions", f"{len(status.present):,} of {len(status.expected):,}")
         if status.last is not None:
-            told["run"] = ("Last run", f"{status.last.finished:%Y-%m-%d %H:%M} UTC")
-        told["table"] = ("Table", status.uri)
+            described["run"] = ("Last run", f"{status.last.finished:%Y-%m-%d %H:%M} UTC")
+        described["table"] = ("Table", status.uri)
     if status is not None and status.held:
-        told["held"] = ("Held back", str(status.held))
+        described["held"] = ("Held back", str(status.held))
     stats = {
         name: {"id": name, "label": label, "value": value, "include": True, "description": label}
-        for name, (label, value) in told.items()
+        for name, (label, value) in described.items()
     }
-    has = {"id": "has_stats", "label": "Has Stats?", "value": bool(told), "include": False, "description": ""}
+    has = {"id": "has_stats", "label": "Has Stats?", "value": bool(described), "include": False, "description": ""}
     return {**stats, "has_stats": has}
 
 

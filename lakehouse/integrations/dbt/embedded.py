@@ -70,9 +70,9 @@ class Embedded:
             node = manifest.nodes[uid]
             self.settle(node)
             return node.schema, node.alias
-        for told in (node.meta, node.source_meta, node.config.meta):
+        for meta in (node.meta, node.source_meta, node.config.meta):
             for word in ("external_location", "plugin"):
-                told.pop(word, None)
+                meta.pop(word, None)
         node.database = DATABASE
         node.relation_name = ".".join(map(_quoted, (DATABASE, node.schema, node.identifier)))
         return node.schema, node.identifier

@@ -70,17 +70,17 @@ class _Found:
 
 
 def _whole(request: BuildRequest, made: pl.LazyFrame, test: Any, failing: pl.DataFrame) -> pl.DataFrame:
-    """The model's rows behind failing values, of which a partition can be told; else what there is.
+    """The model's rows behind failing values, of which the partition is known; else what there is.
 
     They may be more than those that failed, as when the test looked at some rows only, but are never fewer.
     """
     import polars as pl
 
-    told = getattr(test, "test_metadata", None)
-    if told is None or test.attached_node != model_of(request.asset).id:
+    metadata = getattr(test, "test_metadata", None)
+    if metadata is None or test.attached_node != model_of(request.asset).id:
         return failing
-    value = _VALUES.get(told.name, "")
-    wanted = str(told.kwargs.get("column_name", "")).strip('`"').lower()
+    value = _VALUES.get(metadata.name, "")
+    wanted = str(metadata.kwargs.get("column_name", "")).strip('`"').lower()
     column = next((name for name in made.collect_schema() if name.lower() == wanted), None)
     if value not in failing.columns or column is None:
         return failing
@@ -118,7 +118,7 @@ def promised(asset: Asset) -> dict[str, Any]:
 
 
 def alike(request: BuildRequest, requests: Sequence[BuildRequest]) -> PartitionSet:
-    """All partitions of requests that are cut as one of them is."""
+    """All partitions of requests that are partitioned as one of them is."""
     domain = request.partitions.partitions.domain
     these = (o.partitions for o in requests if o.partitions.partitions.domain == domain)
     return request.asset.partitions.union(these)

@@ -216,7 +216,7 @@ class DbtProject(AssetSource):
                 # A failing test mustn't stop the models after it: whether it holds something back, and which
                 # partitions, is judged below.
                 test.config.severity = "WARN"
-                # Nor may rows be left out: those that aren't told would be published.
+                # Nor may rows be left out: those that aren't reported would be published.
                 test.config.limit = None
                 test.config.store_failures = True
                 test.config.store_failures_as = "table"
@@ -279,11 +279,11 @@ def dbt_assets(
 
 def _range(requests: Sequence[BuildRequest]) -> dict[str, str | None]:
     """The range that a model may filter by: dates or moments on the partitions' own clock, the end exclusive."""
-    cut = [o.partitions for o in requests if isinstance(o.partitions.partitions, TimePartitions)]
-    if not cut:
+    timed = [o.partitions for o in requests if isinstance(o.partitions.partitions, TimePartitions)]
+    if not timed:
         return {"lakehouse_start": None, "lakehouse_end": None}
-    start = min(these.hull.start for these in cut)
-    end = max(these.hull.end for these in cut)
+    start = min(these.hull.start for these in timed)
+    end = max(these.hull.end for these in timed)
     return {"lakehouse_start": start.isoformat(sep=" "), "lakehouse_end": end.isoformat(sep=" ")}
 
 

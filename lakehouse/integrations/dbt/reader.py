@@ -300,8 +300,8 @@ def _known(where: str, given: Any, keys: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _retry(where: str, given: Any) -> Retry:
-    told = _known(where, given, _RETRY)
-    for name, value in told.items():
+    options = _known(where, given, _RETRY)
+    for name, value in options.items():
         kind, wanted = (int, "a whole number") if name == "times" else (int | float, "a number of seconds")
         if not isinstance(value, kind) or isinstance(value, bool):
             raise DefinitionError(
@@ -309,7 +309,7 @@ def _retry(where: str, given: Any) -> Retry:
                 hint="for example retry: {times: 2, delay: 30, timeout: 600}",
             )
     try:
-        return Retry(**told)
+        return Retry(**options)
     except DefinitionError as error:
         raise DefinitionError(f"{where}: {error.message}") from None
 

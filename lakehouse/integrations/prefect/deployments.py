@@ -62,7 +62,7 @@ _POOL_HINT = "prefect work-pool create lakehouse --type process"
 
 
 class Verdict(StrEnum):
-    """What became of a deployment, or what would."""
+    """The outcome for a deployment, or what it would be."""
 
     NEW = "new"
     CHANGED = "changed"
@@ -115,11 +115,11 @@ class Deployment:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """A deployment, and what became of it.
+    """A deployment, and its outcome.
 
     Parameters:
         deployment: the deployment
-        verdict: what became of it; in a dry run, what would
+        verdict: its outcome; in a dry run, what it would be
         about: what differs from what is there, for one that changed
     """
 
@@ -187,7 +187,7 @@ def deploy(
         prune: remove deployments that were written by this and that no asset declares any more
 
     Returns:
-        what became of each deployment, at the end those that no asset declares any more
+        the outcome for each deployment, at the end those that no asset declares any more
 
     Raises:
         EngineError: no Prefect API is configured, or it doesn't answer or refuses

@@ -96,7 +96,7 @@ class PrefectEngine:
             state = body() if self.inside else self._in_flow(body, run.title)
         if not results and plan:
             raise EngineError(f"Prefect ended the flow run before any step was done: {state.message or state.name}")
-        # Where Prefect itself failed on the way, what was done by then stands, and the rest is told as failed.
+        # Where Prefect itself failed on the way, what was done by then stands, and the rest is reported as failed.
         why = f"Prefect ended the flow run: {state.message or state.name}"
         return [results.get(step.id) or StepResult.of_failure(step, why) for step in plan.steps]
 
@@ -190,7 +190,7 @@ class _Work:
 
     Parameters:
         batch: what to do
-        upstream: what became of the steps that it comes after
+        upstream: the outcomes of the steps that it comes after
         home: where tables and lineage are
         info: the run
     """
@@ -265,8 +265,8 @@ def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
             tell_published(step.asset, result, info)
             if result.published:
                 add_asset_metadata(keys[result.asset], _metadata(result))
-        told = [r for r in results if r.published] or [r for r in results if r.rejected or r.failed]
-        _tell_only_of({keys[r.asset] for r in told})
+        shown = [r for r in results if r.published] or [r for r in results if r.rejected or r.failed]
+        _tell_only_of({keys[r.asset] for r in shown})
         return _task_state(results)
 
     return MaterializingTask(

@@ -61,7 +61,7 @@ def tell_published(asset: Asset, result: StepResult, run: RunInfo) -> None:
 
     Parameters:
         asset: what the step made
-        result: what became of it
+        result: its outcome
         run: the run that it belongs to
     """
     if not result.published:
@@ -89,7 +89,7 @@ def tell_updated(results: Iterable[StepResult], run: RunInfo) -> None:
     """Emit [UPDATED][] for a run, if it published new content. Never raises.
 
     Parameters:
-        results: what became of its steps
+        results: its outcomes steps
         run: the run
     """
     updated: dict[str, PartitionSet] = {}
