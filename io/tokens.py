@@ -24,6 +24,7 @@ from lakehouse.partitions import (
     Unpartitioned,
     Weekly,
 )
+from lakehouse.partitions.clocks import days_begun_twice
 
 NOWHERE = "~nowhere"
 """The token of rows that belong to no partition: no key's token begins with a tilde and a letter past f."""
@@ -126,6 +127,10 @@ def _moment(partitions: TimePartitions, column: pl.Expr, dtype: pl.Datetime) -> 
             if not zoned and partitions.timezone != "UTC":
                 return None  # a wall time alone doesn't say which of two hours it is
             real = column.dt.convert_time_zone("UTC") if zoned else column
+            if partitions.shifted:
+                # By the least that any begins apart, so that few different times are left to look at one by one.
+                few = real.dt.truncate(f"{partitions.ticks.grain(partitions.low)}s")
+                return _each(few, partitions.ordinal_at, partitions)  # type: ignore[arg-type]
             if isinstance(partitions, Hourly):
                 return real.dt.strftime("%Y-%m-%dT%H")
             return real.dt.truncate(f"{partitions.minutes}m").dt.strftime("%Y-%m-%dT%H-%M")
@@ -134,8 +139,16 @@ def _moment(partitions: TimePartitions, column: pl.Expr, dtype: pl.Datetime) -> 
             minutes = column.dt.convert_time_zone("UTC") if zoned else column
             return _each(minutes.dt.truncate("1m"), partitions.ordinal_of, partitions)
         case _:
-            local = column.dt.convert_time_zone(partitions.timezone) if zoned else column
-            return _date(partitions, local.dt.date())
+            return _date(partitions, _day(partitions, column) if zoned else column.dt.date())
+
+
+def _day(partitions: TimePartitions, column: pl.Expr) -> pl.Expr:
+    """The day that had begun, which is the one that clocks show, but where they went back to the day before it."""
+    shown = column.dt.convert_time_zone(partitions.timezone).dt.date()
+    real = column.dt.convert_time_zone("UTC")
+    for since, until, day in days_begun_twice(partitions.timezone):
+        shown = pl.when(real.is_between(pl.lit(since), pl.lit(until), closed="left")).then(day).otherwise(shown)
+    return shown
 
 
 def _each(column: pl.Expr, ordinal: Callable[[object], int], partitions: Partitions, *, exact: bool = False) -> pl.Expr:

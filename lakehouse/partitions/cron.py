@@ -11,8 +11,9 @@ from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Final, final
 
 from lakehouse.errors import DefinitionError, PartitionError
+from lakehouse.partitions.clocks import utc
 from lakehouse.partitions.core import Key
-from lakehouse.partitions.time import TimePartitions, utc
+from lakehouse.partitions.time import TimePartitions
 
 _MONTHS: Final = {name.lower(): i for i, name in enumerate(calendar.month_abbr) if name}
 _DAYS: Final = {name: i for i, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat"))}

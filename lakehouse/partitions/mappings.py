@@ -115,8 +115,11 @@ class Same(Rule):
     """
 
     def misfit(self, down: Partitions, up: Partitions) -> str | None:
-        if isinstance(down, TimePartitions) and isinstance(up, TimePartitions) and down.cut == up.cut:
-            return _shorter(down, up, (down.low, down.high), (up.low, up.high))
+        if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
+            if down.cut == up.cut or down.domain == up.domain:
+                return _shorter(down, up, (down.low, down.high), (up.low, up.high))
+            if down.kind == up.kind:
+                return f"{down} begin at other times than {up}"
         if isinstance(down, Static) and isinstance(up, Static):
             absent = [key for key in down.keys if key not in up.keys]
             return f"its input has no partitions {shorten(absent)}" if absent else None

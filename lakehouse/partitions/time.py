@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from bisect import bisect_left
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cached_property
@@ -12,29 +11,14 @@ from typing import Any, ClassVar, Final, final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.errors import DefinitionError, PartitionError, nearest
+from lakehouse.partitions.clocks import Ticks, ticks, utc
 from lakehouse.partitions.core import FOREVER, RANGE_MARK, Key, Now, Partitions, PartitionSet, Present, Span
 
 WEEKDAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PERIOD = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:[T ](\d{2}))?)?)?")
-_WALL = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}(:\d{2})?(:\d{2})?(Z|[+-]\d{2}:\d{2})?")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """The instant of a wall time: the first, if it comes twice; when clocks skip it, if they do."""
-    if zone.key == "UTC":
-        return local.replace(tzinfo=UTC)
-    instant = local.replace(tzinfo=zone, fold=0).astimezone(UTC)
-    if instant.astimezone(zone).replace(tzinfo=None) == local:
-        return instant
-    # Read by the clock of after the skip and by that of before it, a skipped time lies on either side of the skip.
-    early = local.replace(tzinfo=zone, fold=1).astimezone(UTC)
-    new = instant.astimezone(zone).utcoffset()
-    seconds = range(int((instant - early).total_seconds()))
-    skip = bisect_left(seconds, True, key=lambda s: (early + timedelta(seconds=s)).astimezone(zone).utcoffset() == new)
-    return early + timedelta(seconds=skip)
+_WALL = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}(:\d{2})?(:\d{2})?(Z|[+-]\d{2}:\d{2}(:\d{2})?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +172,10 @@ class TimePartitions(Partitions):
             return 0, 0
         return self._begun_at(utc(begins, self.zone)), self._begun_at(utc(ends, self.zone))
 
+    def _begun_by(self, instant: datetime, shown: int) -> int:
+        """The partition of what a clock shows; or the next, if clocks went back to before it after it had begun."""
+        return shown + (self.instant(shown + 1) <= instant)
+
     def _begun_at(self, instant: datetime) -> int:
         """The first partition that begins at an instant or after it."""
         ordinal = self.ordinal_at(instant)
@@ -264,7 +252,7 @@ class Daily(TimePartitions):
         return utc(datetime.fromordinal(ordinal), self.zone)
 
     def ordinal_at(self, instant: datetime) -> int:
-        return instant.astimezone(self.zone).toordinal()
+        return self._begun_by(instant, instant.astimezone(self.zone).toordinal())
 
 
 @final
@@ -339,7 +327,7 @@ class Weekly(TimePartitions):
         return utc(datetime.fromordinal(self._begins(ordinal)), self.zone)
 
     def ordinal_at(self, instant: datetime) -> int:
-        return self._of_day(instant.astimezone(self.zone).toordinal())
+        return self._begun_by(instant, self._of_day(instant.astimezone(self.zone).toordinal()))
 
     def _begins(self, week: int) -> int:
         return week * 7 + self._first + 1  # day 1, the first of January of the year 1, is a Monday
@@ -387,7 +375,7 @@ class Monthly(TimePartitions):
 
     def ordinal_at(self, instant: datetime) -> int:
         local = instant.astimezone(self.zone)
-        return local.year * 12 + local.month - 1
+        return self._begun_by(instant, local.year * 12 + local.month - 1)
 
 
 # ── the clock ─────────────────────────────────────────────────────────────────────────────
@@ -395,12 +383,36 @@ class Monthly(TimePartitions):
 
 @dataclass(frozen=True, kw_only=True, init=False)
 class ClockPartitions(TimePartitions):
-    """Equal pieces of real time, counted from midnight UTC: see [Every][] and [Hourly][]."""
+    """Equal pieces of real time that begin where a clock shows whole hours or minutes: see [Every][] and [Hourly][]."""
 
     @property
     @abstractmethod
     def length(self) -> timedelta:
-        """How long each is."""
+        """How long each is, but for one where clocks change by less than an hour."""
+
+    @cached_property
+    def ticks(self) -> Ticks:
+        """Where the clock of their time zone shows them; or that of UTC, if the first is said to begin only there."""
+        local, real = (ticks(zone, self.length // timedelta(seconds=1)) for zone in (self.timezone, "UTC"))
+        try:
+            first = self._moment(self._time(self.start), self.start)
+        except (PartitionError, OverflowError):
+            return local
+        return real if real.begin_at(first) and not local.begin_at(first) else local
+
+    @property
+    def shifted(self) -> bool:
+        """Whether any of them begins at another time than those of UTC do."""
+        return self.ticks.shifted(self.low)
+
+    @property
+    @abstractmethod
+    def _unit(self) -> tuple[Any, ...]:
+        """What they are in any time zone."""
+
+    @property
+    def cut(self) -> tuple[Any, ...]:
+        return (*self._unit, self.timezone) if self.shifted else self._unit
 
     @property
     def form(self) -> str:
@@ -415,20 +427,24 @@ class ClockPartitions(TimePartitions):
     def parse(self, key: object) -> int:
         value = self._time(key)
         try:
-            instant = value.astimezone(UTC) if value.tzinfo else self._from_wall(value, key)
+            instant = self._moment(value, key)
+            ordinal = self.ordinal_at(instant)
+            if self.instant(ordinal) == instant:
+                return ordinal
+            holds = self.key(ordinal)
         except OverflowError:
             raise self._wrong(key) from None
-        ordinal, rest = divmod(instant - _EPOCH, self.length)
-        if rest:
-            raise PartitionError(
-                f"{key!r} is not on {self._piece} of {self}",
-                hint=f"the partition that holds it is {self.key(ordinal)}",
-            )
-        return ordinal
+        raise PartitionError(
+            f"{key!r} is not on {self._piece} of {self}", hint=f"the partition that holds it is {holds}"
+        )
 
     @property
     def _piece(self) -> str:
         return f"a multiple of {self.length // timedelta(minutes=1)} minutes"
+
+    def _moment(self, value: datetime, key: object) -> datetime:
+        """The instant of a time that a key names (UTC)."""
+        return value.astimezone(UTC) if value.tzinfo else self._from_wall(value, key)
 
     def _from_wall(self, wall: datetime, key: object) -> datetime:
         early, late = (wall.replace(tzinfo=self.zone, fold=f).astimezone(UTC) for f in (0, 1))
@@ -443,24 +459,36 @@ class ClockPartitions(TimePartitions):
         )
 
     def instant(self, ordinal: int) -> datetime:
-        return _EPOCH + ordinal * self.length
+        return self.ticks.begins(ordinal)
 
     def ordinal_at(self, instant: datetime) -> int:
-        return (instant - _EPOCH) // self.length
+        return self.ticks.number(instant)
+
+    def _named(self, ordinal: int, least: str) -> str:
+        """The instant at which a partition begins, safe in a path: to the minute only if it has any, or ``least``."""
+        begins = self.instant(ordinal).replace(tzinfo=None)
+        exact = "seconds" if begins.second else "minutes" if begins.minute else least
+        return begins.isoformat(timespec=exact).replace(":", "-")
+
+    def from_token(self, token: str) -> int:
+        return self.parse(f"{token[:11]}{token[11:].replace('-', ':')}{':00' if len(token) == 13 else ''}Z")
 
 
 @final
 @dataclass(frozen=True, kw_only=True, init=False)
 class Hourly(ClockPartitions):
-    """A partition for each hour of real time, shown as the wall clock of its time zone.
+    """A partition for each hour of real time, from one full hour of its time zone's clock to the next.
 
-    Hours are whole hours of UTC, so a day has 23 or 25 of them where clocks change. Outside UTC a
-    key bears its offset (``2013-11-03T01:00-04:00``); it may be left out where it is clear.
+    A day has 23 or 25 of them where clocks change. Where they change by half an hour, as on Lord Howe Island, one
+    takes until the clock shows a full hour again. Outside UTC a key bears its offset (``2013-11-03T01:00-04:00``); it
+    may be left out where it is clear. Where ``start`` is a full hour of UTC alone (00:30 in India), hours are UTC's.
 
     Examples:
         >>> new_york = Hourly("2013-11-03T00:00", timezone="America/New_York")
         >>> new_york.range("2013-11-03T01:00-04:00", "2013-11-03T01:00-05:00").keys()
         ['2013-11-03T01:00-04:00', '2013-11-03T01:00-05:00']
+        >>> Hourly("2013-11-03T00:00", timezone="Asia/Kolkata").range("2013-11-03T05:00", "2013-11-03T05:00").keys()
+        ['2013-11-03T05:00+05:30']
     """
 
     kind: ClassVar[str] = "hourly"
@@ -472,14 +500,15 @@ class Hourly(ClockPartitions):
         return self._LENGTH
 
     @property
+    def _unit(self) -> tuple[Any, ...]:
+        return (self.kind,)
+
+    @property
     def _piece(self) -> str:
         return "an hour"
 
     def token(self, ordinal: int) -> str:
-        return self.instant(ordinal).replace(tzinfo=None).isoformat(timespec="hours")
-
-    def from_token(self, token: str) -> int:
-        return self.parse(f"{token}:00Z")
+        return self._named(ordinal, "hours")
 
 
 @final
@@ -487,7 +516,8 @@ class Hourly(ClockPartitions):
 class Every(ClockPartitions):
     """A partition for each so many minutes of real time, shown as the wall clock of its time zone.
 
-    Counted from midnight UTC. Outside UTC a key bears its offset, as those of [Hourly][] do.
+    Counted from midnight UTC, but on the clock's own minutes where it is no whole hours from UTC. Outside UTC a key
+    bears its offset, as those of [Hourly][] do.
 
     Parameters:
         start: key of the first partition
@@ -532,7 +562,7 @@ class Every(ClockPartitions):
         return f"every {self.minutes} minutes"
 
     @property
-    def cut(self) -> tuple[Any, ...]:
+    def _unit(self) -> tuple[Any, ...]:
         return (self.kind, self.minutes)
 
     @property
@@ -540,8 +570,4 @@ class Every(ClockPartitions):
         return timedelta(minutes=self.minutes)
 
     def token(self, ordinal: int) -> str:
-        # A colon isn't safe in a path.
-        return self.instant(ordinal).replace(tzinfo=None).isoformat(timespec="minutes").replace(":", "-")
-
-    def from_token(self, token: str) -> int:
-        return self.parse(f"{token[:13]}:{token[14:]}Z")
+        return self._named(ordinal, "minutes")

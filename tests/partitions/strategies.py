@@ -42,6 +42,8 @@ TIMES: list[TimePartitions] = [
     Hourly("2010-01-01T00:00"),
     *(Hourly("2010-01-01T00:00Z", timezone=zone) for zone in ZONES[1:]),
     *(Every("2010-01-01T00:00Z", minutes=5, timezone=zone) for zone in ZONES),
+    *(Hourly("2010-01-01T00:00", timezone=zone) for zone in ("Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")),
+    *(Every("2010-01-01T00:00", minutes=30, timezone=zone) for zone in ("Asia/Kathmandu", "Australia/Lord_Howe")),
     Every("2010-01-01T00:00", minutes=480),
     *(Cron("*/15 * * * *", start="2010-01-01T00:00", timezone=zone) for zone in ZONES),
     *(Cron("30 0,2 * * mon-fri", start="2010-01-04T00:30", timezone=zone) for zone in ZONES),

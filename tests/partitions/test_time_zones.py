@@ -1,12 +1,15 @@
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.errors import PartitionError
-from lakehouse.partitions import Daily, Hourly, Monthly, TimePartitions, carry
+from lakehouse.errors import DefinitionError, PartitionError
+from lakehouse.io.tokens import token
+from lakehouse.partitions import Cron, Daily, Every, Hourly, Monthly, TimePartitions, Weekly, carry
+from lakehouse.partitions.clocks import days_begun_twice, offsets, utc
 from tests.partitions.strategies import TIMES, ZONES
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,8 +52,8 @@ def test_a_row_is_in_the_day_that_its_clock_shows(zone: str, moment: datetime) -
         ("America/New_York", "2013-07-01", 24),
         ("Europe/Berlin", "2013-03-31", 23),
         ("Europe/Berlin", "2013-10-27", 25),
-        ("Asia/Kolkata", "2013-03-10", 25),  # begins and ends at half past an hour of UTC: two hours are shared
-        ("Australia/Lord_Howe", "2013-07-01", 25),
+        ("Asia/Kolkata", "2013-03-10", 25),  # said in hours of UTC, which its day begins and ends at half past
+        ("Australia/Lord_Howe", "2013-07-01", 24),
         ("Australia/Lord_Howe", "2013-01-15", 24),
         ("America/Sao_Paulo", "2018-11-04", 23),
         ("America/Sao_Paulo", "2018-02-17", 25),
@@ -66,6 +69,25 @@ def test_days_have_as_many_hours_as_clocks_make_them(zone: str, day: str, hours:
     assert hourly.select(these.keys()) == these
     if these.hull.start == daily.select(day).hull.start:
         assert [key[:10] for key in these] == [day] * hours
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Asia/Kolkata", "2013-03-10", 24),
+        ("Asia/Kathmandu", "2013-03-10", 24),
+        ("America/St_Johns", "2013-03-10", 23),
+        ("Australia/Adelaide", "2013-04-07", 25),
+        ("Australia/Lord_Howe", "2013-04-07", 24),  # the clock shows 01:30 to 02:00 twice, within an hour
+        ("Australia/Lord_Howe", "2013-10-06", 23),  # and doesn't show 02:00 to 02:30
+    ],
+)
+def test_days_of_half_hour_zones_are_made_of_whole_hours(zone: str, day: str, hours: int) -> None:
+    daily = Daily("2013-01-01", timezone=zone).select(day)
+    these = carry(daily, Hourly("2012-12-01T00:00", timezone=zone), NOW)
+    assert [key[:10] for key in these] == [day] * hours
+    assert (these.hull.start, these.hull.end) == (daily.hull.start, daily.hull.end)
+    assert {key[13:16] for key in these} == {":00"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +153,21 @@ def test_a_wall_time_that_is_not_clear_is_told_how_to_say_it(zone: str, wall: st
     assert says in str(caught.value)
 
 
+def test_hours_of_a_zone_with_half_hours_begin_when_its_clock_shows_full_hours() -> None:
+    hourly = Hourly("2013-01-01T00:00", timezone="Asia/Kolkata")
+    assert hourly.range("2013-01-01T00:00", "2013-01-01T02:00").keys() == [
+        "2013-01-01T00:00+05:30",
+        "2013-01-01T01:00+05:30",
+        "2013-01-01T02:00+05:30",
+    ]
+    assert hourly.range("2013-01-01T00:00", "2013-01-01T00:00").start == datetime(2012, 12, 31, 18, 30, tzinfo=UTC)
+    with pytest.raises(DefinitionError, match="is not on an hour") as caught:
+        Hourly("2013-01-01T00:15", timezone="Asia/Kolkata")
+    assert caught.value.hint == "the partition that holds it is 2013-01-01T00:00+05:30"
+
+
 def test_hours_of_a_zone_with_half_hours_are_shown_at_half_past() -> None:
+    # Where the first is said to begin at a full hour of UTC: tables of before that know these only.
     hourly = Hourly("2013-01-01T00:30", timezone="Asia/Kolkata")
     assert hourly.range("2013-01-01T00:30", "2013-01-01T02:30").keys() == [
         "2013-01-01T00:30+05:30",
@@ -139,6 +175,127 @@ def test_hours_of_a_zone_with_half_hours_are_shown_at_half_past() -> None:
         "2013-01-01T02:30+05:30",
     ]
     assert hourly.range("2013-01-01T00:30", "2013-01-01T00:30").start == datetime(2012, 12, 31, 19, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "around", "pieces"),
+    [
+        (
+            "Australia/Lord_Howe",
+            ("2013-04-07T00:00+11:00", "2013-04-07T02:00+10:30"),
+            [("00:00+11:00", 60), ("01:00+11:00", 90), ("02:00+10:30", 60)],
+        ),
+        (
+            "Australia/Lord_Howe",
+            ("2013-10-06T00:00+10:30", "2013-10-06T03:00+11:00"),
+            [("00:00+10:30", 60), ("01:00+10:30", 90), ("03:00+11:00", 60)],
+        ),
+        (
+            "America/Caracas",
+            ("2016-05-01T01:00-04:30", "2016-05-01T03:00-04:00"),
+            [("01:00-04:30", 60), ("02:00-04:30", 30), ("03:00-04:00", 60)],
+        ),
+        (
+            "Asia/Kathmandu",
+            ("1985-12-31T22:00+05:30", "1986-01-01T01:00+05:45"),
+            [("22:00+05:30", 60), ("23:00+05:30", 105), ("01:00+05:45", 60)],
+        ),
+    ],
+)
+def test_where_clocks_change_by_less_than_an_hour_one_takes_until_they_show_a_full_hour(
+    zone: str, around: tuple[str, str], pieces: list[tuple[str, int]]
+) -> None:
+    hours = Hourly("1980-01-01T00:00", timezone=zone).range(*around)
+    begins = [hours.partitions.moments(o, o + 1) for o in range(hours.low, hours.high)]
+    assert [(k[11:], (e - b) // timedelta(minutes=1)) for k, (b, e) in zip(hours, begins, strict=True)] == pieces
+
+
+# ── every zone there is ───────────────────────────────────────────────────────────────────
+
+every_zone = st.sampled_from(sorted(available_timezones()))
+
+
+@st.composite
+def cut_anywhere(draw: st.DrawFn) -> tuple[TimePartitions, datetime]:
+    """Partitions of any zone, and a moment: often one at which its clocks change."""
+    zone = draw(every_zone)
+    year = draw(st.sampled_from([1850, 1950, 1999]))
+    monday = next(day for day in range(1, 8) if date(year, 1, day).weekday() == 0)
+    partitions: TimePartitions
+    match draw(st.sampled_from(["hourly", "1", "5", "30", "daily", "weekly", "monthly", "cron"])):
+        case "hourly":
+            partitions = Hourly(f"{year}-01-01T00:00", timezone=zone)
+        case "daily":
+            partitions = Daily(f"{year}-01-01", timezone=zone)
+        case "weekly":
+            partitions = Weekly(f"{year}-01-0{monday}", timezone=zone)
+        case "monthly":
+            partitions = Monthly(f"{year}-01", timezone=zone)
+        case "cron":
+            partitions = Cron("*/30 * * * *", start=f"{year}-01-01T00:00", timezone=zone)
+        case minutes:
+            partitions = Every(f"{year}-01-01T00:00", minutes=int(minutes), timezone=zone)
+    moments = st.datetimes(datetime(year, 2, 1), datetime(2080, 1, 1), timezones=st.just(UTC))
+    changes = [datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=since) for since, _ in offsets(zone)[1:]]
+    changes = [change for change in changes if change.year > year]
+    if changes:
+        near = st.timedeltas(-timedelta(hours=3), timedelta(hours=3))
+        moments |= st.builds(lambda change, by: change + by, st.sampled_from(changes), near)
+    return partitions, draw(moments)
+
+
+@given(cut_anywhere())
+@settings(max_examples=300, deadline=None)
+def test_in_any_zone_partitions_tile_time_and_go_by_its_clock(cut: tuple[TimePartitions, datetime]) -> None:
+    partitions, moment = cut
+    ordinal = partitions.ordinal_at(moment)
+    begins, ends = partitions.instant(ordinal), partitions.instant(ordinal + 1)
+    assert begins <= moment < ends
+    assert partitions.ordinal_at(begins) == partitions.ordinal_at(ends - timedelta(microseconds=1)) == ordinal
+    assert partitions.ordinal_at(ends) > ordinal
+    assert partitions.parse(partitions.key(ordinal)) == partitions.from_token(partitions.token(ordinal)) == ordinal
+    assert partitions.token(ordinal) < partitions.token(ordinal + 1)
+    assert partitions.key(ordinal) != partitions.key(ordinal + 1)
+    shown = begins.astimezone(partitions.zone)
+    match partitions:
+        case Hourly() | Every():
+            minutes = partitions.length // timedelta(minutes=1)
+            assert (shown.minute % minutes, shown.second) == (0, 0)
+            assert ends - begins < 2 * partitions.length
+        case Daily() | Weekly() | Monthly():
+            assert shown.isoformat().startswith(partitions.key(ordinal))
+            assert utc(shown.replace(hour=0, minute=0, second=0, tzinfo=None), partitions.zone) == begins
+
+
+@given(cut_anywhere())
+@settings(max_examples=100, deadline=None)
+def test_in_any_zone_a_row_lies_in_the_partition_of_its_moment(cut: tuple[TimePartitions, datetime]) -> None:
+    partitions, moment = cut
+    column = pl.Series("at", [moment]).dt.convert_time_zone(partitions.timezone)
+    told = token(partitions.told_by("at"), column.dtype, where="silver.x")
+    assert column.to_frame().select(told).item() == partitions.token(partitions.ordinal_at(moment))
+
+
+@given(every_zone, st.datetimes(datetime(2000, 1, 2), datetime(2035, 1, 1), timezones=st.just(UTC)))
+@settings(max_examples=100, deadline=None)
+def test_numbers_of_hours_are_those_of_utc_where_clocks_are_at_whole_hours(zone: str, moment: datetime) -> None:
+    hourly = Hourly("2000-01-01T00:00", timezone=zone)
+    local = moment.astimezone(hourly.zone)
+    assert hourly.shifted or local.utcoffset() in {timedelta(hours=h) for h in range(-14, 15)}
+    if not hourly.shifted:
+        assert hourly.ordinal_at(moment) == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(hours=1)
+        assert hourly.cut == ("hourly",)
+
+
+def test_clocks_that_went_back_over_midnight_began_no_day_twice() -> None:
+    zone = "America/St_Johns"  # at 00:01 on the 7th, they showed 23:01 on the 6th
+    daily = Daily("2010-11-01", timezone=zone, column="at")
+    day = daily.range("2010-11-07", "2010-11-07")
+    assert (day.start, day.end) == (datetime(2010, 11, 7, 2, 30, tzinfo=UTC), datetime(2010, 11, 8, 3, 30, tzinfo=UTC))
+    again = day.start + timedelta(minutes=30)
+    assert again.astimezone(daily.zone).isoformat() == "2010-11-06T23:30:00-03:30"
+    assert daily.key(daily.ordinal_at(again)) == "2010-11-07"
+    assert days_begun_twice(zone)[-1][1:] == (datetime(2010, 11, 7, 3, 30, tzinfo=UTC), date(2010, 11, 7))
 
 
 def test_a_range_knows_its_time() -> None:

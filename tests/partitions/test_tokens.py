@@ -190,6 +190,11 @@ def test_an_interval_in_one_combination_is_two_tokens() -> None:
         (Daily("2013-01-01"), "daily UTC"),
         (WEEKS, "weekly sunday UTC"),
         (Hourly("2013-01-01T00:00Z", timezone="Asia/Kolkata"), "hourly"),
+        (Hourly("2013-01-01T00:00Z", timezone="America/New_York"), "hourly"),
+        (Hourly("2013-01-01T00:00", timezone="Asia/Kolkata"), "hourly Asia/Kolkata"),
+        (Every("2013-01-01T00:00", minutes=30, timezone="Asia/Kathmandu"), "every 30 Asia/Kathmandu"),
+        (Every("2013-01-01T00:00", minutes=15, timezone="Asia/Kathmandu"), "every 15"),
+        (Hourly("2013-01-01T00:00", timezone="Asia/Singapore"), "hourly"),  # at half hours until 1981
         (BERLIN_MINUTES, "every 20"),
         (TICKS, "cron */30 6-18 * * mon-fri America/New_York"),
         (SALES, "region static; date daily UTC"),
