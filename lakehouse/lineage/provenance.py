@@ -9,8 +9,10 @@ from typing import Protocol, final
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.lineage import AssetState, Fact
-from lakehouse.lineage.state import history, new_keys, under_new_keys
+from lakehouse.lineage.reads import Reads
+from lakehouse.lineage.state import history
 from lakehouse.partitions import Now, PartitionSet
+from lakehouse.partitions.core import RANGE_MARK
 
 
 @final
@@ -69,14 +71,15 @@ def trace(graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: P
         partitions: which partitions; None: all that are there
         now: the present
     """
-    facts = _Facts(lineage, now)
+    facts = _Facts(lineage)
+    reads = Reads(graph, facts.state, now)
     state = facts.state(asset)
     chosen = state.present if partitions is None else partitions
     return Trace(
         asset.key,
         chosen,
-        _up(graph, facts, asset, chosen, None),
-        _down(graph, facts, asset, chosen),
+        _up(facts, reads, asset, chosen, None),
+        _down(facts, reads, asset, chosen),
         tuple(facts(asset.key) if partitions is None else history(asset.partitions, facts(asset.key), chosen)),
     )
 
@@ -84,9 +87,8 @@ def trace(graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: P
 class _Facts:
     """An asset's facts, read once."""
 
-    def __init__(self, lineage: FactsOfAssets, now: Now) -> None:
+    def __init__(self, lineage: FactsOfAssets) -> None:
         self.lineage = lineage
-        self.now = now
         self.known: dict[str, list[Fact]] = {}
         self.folded: dict[tuple[str, int | None], AssetState] = {}
 
@@ -98,84 +100,51 @@ class _Facts:
     def state(self, asset: Asset, version: int | None = None) -> AssetState:
         """An asset as it stood at a version (None: as it stands), folded once."""
         if (asset.key, version) not in self.folded:
-            facts = self(asset.key)
-            # Renamed first, and then looked at as of then: what was there then had another key.
-            seen = [
-                f for f in under_new_keys(facts) if version is None or (f.version is not None and f.version <= version)
-            ]
-            self.folded[asset.key, version] = AssetState.fold(asset.partitions, seen)
+            self.folded[asset.key, version] = AssetState.fold(asset.partitions, self(asset.key), version=version)
         return self.folded[asset.key, version]
 
 
-def _up(
-    graph: AssetGraph,
-    facts: _Facts,
-    asset: Asset,
-    partitions: PartitionSet,
-    version: int | None,
-) -> tuple[Link, ...]:
+def _up(facts: _Facts, reads: Reads, asset: Asset, partitions: PartitionSet, version: int | None) -> tuple[Link, ...]:
     """The publications that made these partitions as they stood at a version, each with its own sources."""
     links = []
     for part, fact in facts.state(asset, version).within(partitions):
         sources: list[Link] = []
-        for pin in fact.inputs:
-            source = _source(graph, facts, asset, pin.asset)
-            if source is None or pin.version is None:
+        for pin, read in reads.all_needed(asset, part, fact):
+            if read is None or read.version is None:
                 sources.append(Link(pin.asset, "", None))
                 continue
-            read = source.partitions.from_pairs(new_keys(pin.partitions, facts(source.key), pin.version))
-            # The step read more than these partitions need.
-            needed = _needed(graph, facts, asset, source, part, read)
-            sources += _up(graph, facts, source, needed, pin.version)
+            made = _up(facts, reads, read.asset, read.partitions, read.version)
+            unknown = str(read.partitions) if read.asset.partitioned else ""
+            sources += made or ([Link(read.asset.key, unknown, None)] if read.partitions else [])
+            sources += [
+                Link(read.asset.key, first if first == last else f"{first}{RANGE_MARK}{last}", None)
+                for first, last in read.lost.then
+            ]
         links.append(Link(asset.key, str(part) if asset.partitioned else "", fact, tuple(sources)))
     return tuple(links)
 
 
-def _needed(
-    graph: AssetGraph, facts: _Facts, asset: Asset, source: Asset, part: PartitionSet, read: PartitionSet
-) -> PartitionSet:
-    """What some partitions need of all that was read of an input."""
-    mappings = [graph.mapping(asset, e, facts.now, read) for e in graph.inputs(asset) if e.asset is source]
-    return source.partitions.union(mapping.upstream(part) for mapping in mappings) & read if mappings else read
-
-
-def _fed(graph: AssetGraph, facts: _Facts, consumer: Asset, source: Asset, given: PartitionSet) -> PartitionSet:
-    """The consumer's partitions that some of an input's go into."""
-    mappings = [graph.mapping(consumer, e, facts.now, given) for e in graph.inputs(consumer) if e.asset is source]
-    return consumer.partitions.union(mapping.downstream(given) for mapping in mappings)
-
-
-def _source(graph: AssetGraph, facts: _Facts, asset: Asset, key: str) -> Asset | None:
-    """The asset that an input was, which may have been renamed since."""
-    if key in graph:
-        return graph[key]
-    inputs = [edge.asset for edge in graph.inputs(asset)]
-    return next((one for one in inputs if key in facts.state(one).formerly), None)
-
-
-def _down(graph: AssetGraph, facts: _Facts, asset: Asset, partitions: PartitionSet) -> tuple[Link, ...]:
+def _down(facts: _Facts, reads: Reads, asset: Asset, partitions: PartitionSet) -> tuple[Link, ...]:
     """What readers see now and was made from these partitions as they are now."""
     state = facts.state(asset)
     there = state.present & partitions
     # By when the rows became what they are: published again, the same rows are still those that were used.
     made = [(part & there, fact) for part, fact in state.changes]
-    names = {asset.key, *state.formerly}
     links = []
-    for consumer in graph.consumers(asset):
+    for consumer in reads.graph.consumers(asset):
         for part, fact in facts.state(consumer).current:
-            used: list[PartitionSet] = []
-            for pin in (p for p in fact.inputs if p.asset in names and p.version is not None):
-                read = asset.partitions.from_pairs(new_keys(pin.partitions, facts(asset.key), pin.version or 0))
-                used += (piece & read for piece, source in made if (pin.version or 0) >= (source.version or 0))
-            fresh = asset.partitions.union(used)
-            touched = part & _fed(graph, facts, consumer, asset, fresh)
+            used = []
+            for read in (one for one in reads.of(fact, asset) if one.version is not None):
+                fresh = [piece for piece, source in made if (read.version or 0) >= (source.version or 0)]
+                used.append(reads.fed(consumer, part, fact, read.within(asset.partitions.union(fresh))))
+            touched = consumer.partitions.union(used)
             if touched:
                 links.append(
                     Link(
                         consumer.key,
                         str(touched) if consumer.partitioned else "",
                         fact,
-                        _down(graph, facts, consumer, touched),
+                        _down(facts, reads, consumer, touched),
                     )
                 )
     return tuple(links)

@@ -27,7 +27,7 @@ class AssetState:
         rejected: for each partition that was held back and not published since, whatever else was tried in vain, the
             fact that says so
         formerly: keys that the asset had before it was renamed
-        renames: the facts that say that partitions were renamed
+        renames: the facts that say that partitions were renamed, oldest first
     """
 
     partitions: Partitions
@@ -40,12 +40,19 @@ class AssetState:
     renames: tuple[Fact, ...] = ()
 
     @classmethod
-    def fold(cls, partitions: Partitions, facts: Iterable[Fact]) -> AssetState:
+    def fold(cls, partitions: Partitions, facts: Iterable[Fact], *, version: int | None = None) -> AssetState:
         """Fold facts, in whatever order they come.
 
         A table's own versions order its publications: clocks differ between machines, commits don't.
+
+        Parameters:
+            partitions: how the asset is cut
+            facts: everything that is known of it
+            version: as of which table version, with every partition under the key that it has now; None: as of now
         """
         listed = under_new_keys(facts)
+        if version is not None:
+            listed = [f for f in listed if f.version is not None and f.version <= version]
         told = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
         # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
         tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
@@ -59,7 +66,7 @@ class AssetState:
             tuple(piece for piece in pieces if piece[1].status in _GONE),
             tuple(piece for piece in _judged(partitions, tried) if piece[1].status is Status.REJECTED),
             frozenset(f.formerly for f in listed if f.formerly),
-            tuple(f for f in listed if f.renamed),
+            tuple(sorted((f for f in listed if f.renamed), key=_order)),
         )
 
     @cached_property
@@ -150,23 +157,34 @@ def history(partitions: Partitions, facts: Sequence[Fact], wanted: PartitionSet)
 
 
 def under_new_keys(facts: Iterable[Fact]) -> list[Fact]:
-    """Facts with each partition under the key that it has now, if it was renamed since."""
+    """Facts with each partition under the key that it has now, if it was renamed since.
+
+    Of a partition whose key another one has taken nothing is left but its place, with an empty key.
+    """
     listed = list(facts)
     for rename in sorted((f for f in listed if f.renamed), key=_order):
-        listed = [_renamed(f, dict(rename.renamed)) if _before(f, rename) else f for f in listed]
+        keys = _keys(rename)
+        listed = [_renamed(f, keys) if _before(f, rename) else f for f in listed]
     return listed
 
 
-def new_keys(pairs: Pairs, facts: Iterable[Fact], version: int) -> Pairs:
-    """Partitions that were read at a version, each under the key that it has now.
+def new_keys(pairs: Pairs, renames: Iterable[Fact], version: int | None) -> Pairs:
+    """Partitions as they were called at a version, each under the key that it has now, or an empty one: it is gone.
 
     Parameters:
         pairs: the partitions
-        facts: what is known of the asset that they are of
-        version: the version
+        renames: among other facts, those by which partitions of the asset were renamed
+        version: the version; None: before there was any
     """
-    for rename in sorted((f for f in facts if f.renamed and _version(f) > version), key=_order):
-        pairs = _replaced(pairs, dict(rename.renamed))
+    for rename in _since(renames, version):
+        pairs = _replaced(pairs, _keys(rename))
+    return pairs
+
+
+def old_keys(pairs: Pairs, renames: Iterable[Fact], version: int | None) -> Pairs:
+    """Partitions that there were at a version, each under the key that it had then: undoes [new_keys][]."""
+    for rename in reversed(_since(renames, version)):
+        pairs = _replaced(pairs, {new: old for old, new in rename.renamed})
     return pairs
 
 
@@ -184,12 +202,10 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     needed |= {f.id for f in facts if f.renamed or f.formerly}
     state = AssetState.fold(partitions, facts)
     needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
-    listed = under_new_keys(facts)
     # What came after a rejection ends it, also where it is neither current nor the last attempt by now.
-    needed |= {f.id for _, f in _judged(partitions, sorted(listed, key=lambda f: f.id, reverse=True))}
+    needed |= {f.id for _, f in _judged(partitions, sorted(under_new_keys(facts), key=lambda f: f.id, reverse=True))}
     for version in set(versions):
-        then = AssetState.fold(partitions, [f for f in listed if f.version is not None and f.version <= version])
-        needed |= {f.id for _, f in then.current}
+        needed |= {f.id for _, f in AssetState.fold(partitions, facts, version=version).current}
     return [f for f in facts if f.id not in needed]
 
 
@@ -204,6 +220,18 @@ def _order(fact: Fact) -> tuple[int, str]:
 
 def _before(fact: Fact, rename: Fact) -> bool:
     return fact.id < rename.id if fact.version is None else fact.version < _version(rename)
+
+
+def _since(facts: Iterable[Fact], version: int | None) -> list[Fact]:
+    """The renames that came after a version, in their order."""
+    after = -1 if version is None else version
+    return sorted((f for f in facts if f.renamed and _version(f) > after), key=_order)
+
+
+def _keys(rename: Fact) -> Mapping[str, str]:
+    """What a rename makes of the keys that there were."""
+    # What had the new key until then is another partition, and gone: it doesn't become the renamed one.
+    return {new: "" for _, new in rename.renamed} | dict(rename.renamed)
 
 
 def _renamed(fact: Fact, keys: Mapping[str, str]) -> Fact:
@@ -250,6 +278,8 @@ def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tupl
     covered = partitions.empty()
     pieces = []
     for place, fact in enumerate(newest_first):
+        if fact.renamed:
+            continue  # the same rows, with another key in them
         part = partitions.from_pairs(fact.partitions) - covered
         if fact.unchanged and part:
             same = part & partitions.from_pairs(fact.unchanged)

@@ -27,6 +27,7 @@ from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import register, registered, retire
 from lakehouse.lineage.recorder import Recorder
+from lakehouse.lineage.reads import Read, Reads
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import facts_in_log, from_payload, to_payload, unrecorded
 from lakehouse.maintenance.changes import Action, Change
@@ -365,6 +366,7 @@ class Maintenance:
             raise _unfit(asset, column, dtypes[column], new) from error
         frame = frame.with_columns(pl.lit(value.first(), dtype=dtypes[column]).alias(column))
         key = token(both, dtypes, where=asset.key).alias(PARTITION)
+        needed = self._reads.all_needed(asset, both.select([old]), fact)
         attempt = new_id()
         staged = known.table.stage(frame.with_columns(key), attempt)
         try:
@@ -382,8 +384,10 @@ class Maintenance:
                     "task_run": None,
                     "table": known.table.uri,
                     "partitions": part,
+                    "inputs": tuple(read.pin if read else pin for pin, read in needed),
                     "renamed": ((old, new),),
                     "unchanged": part,
+                    "compared": known.version,
                     "digests": digests.get(place, NOTHING),
                     "rows": staged.rows.get(place, 0),
                     "bytes": staged.bytes.get(place, 0),
@@ -437,7 +441,7 @@ class Maintenance:
 
         known = self._look(asset)
         there = inventory(known.table)
-        pins = self._pins(asset, known.state)
+        pins = self._pins(asset, known)
         oldest = None if age is None else self.now - max(age, _GRACE)
         if there.complete:
             kept = _kept(there, self.now - _GRACE if oldest is None else oldest, versions, self.now)
@@ -454,11 +458,11 @@ class Maintenance:
         self._delete(asset, known, "file", "that killed runs left behind", left, actions)
         if oldest is None:
             return
-        held = {f.quarantine.rpartition("/")[2] for _, f in known.held if f.quarantine}
+        held = {f.quarantine.rpartition("/")[2] for _, f in known.everything.rejected if f.quarantine}
         old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
         old = [f for f in old if f.uri.rpartition("/")[2] not in held]
         self._delete(asset, known, "file", "of rows that were held back, and are no longer", old, actions)
-        spare = superseded(asset.partitions, known.facts, [pin.version for pin in pins])
+        spare = superseded(known.everything.partitions, known.facts, [pin.version for pin in pins])
         recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}
         ids = [f.id for f in spare if f.finished < oldest and f.id in recorded]
         if ids:
@@ -473,29 +477,28 @@ class Maintenance:
             text = f"{_files(noun, files)} {which} removed"
             actions.append(Action(asset.key, text, partial(delete, known.table, files), tuple(f.uri for f in files)))
 
-    def _pins(self, asset: Asset, state: AssetState) -> list[_Pin]:
-        """The versions that consumers' current publications were made from."""
-        names = {asset.key, *state.formerly}
+    def _pins(self, asset: Asset, known: _Known) -> list[_Pin]:
+        """The versions that others' current publications were made from, be they made from it still or not."""
+        names = {asset.key, *known.state.formerly}
+        told = {fact.asset for name in names for fact in self.lake.lineage_store.built_from(name)}
+        told |= {consumer.key for consumer in self.lake.graph.consumers(asset)}
         return [
-            _Pin(pin.version, self._read(asset, consumer, part, pin.partitions))
-            for consumer in self.lake.graph.consumers(asset)
-            for part, fact in self._look(consumer).state.current
-            for pin in fact.inputs
-            if pin.asset in names and pin.version is not None
+            _pin(read.version, read)
+            for consumer in self.lake.graph
+            if consumer.key in told
+            for part, fact in self._look(consumer).everything.current
+            for read in self._reads.needed(consumer, part, fact, asset)
+            if read.version is not None
         ]
 
-    def _read(self, asset: Asset, consumer: Asset, part: PartitionSet, pairs: Pairs) -> PartitionSet | None:
-        """What some partitions of a consumer need of what its publication read; None: all, to be on the safe side."""
-        try:
-            for key in {key for pair in pairs for key in pair}:
-                asset.partitions.parse(key)
-        except PartitionError:
-            return None  # a key that the definition had once
-        edges = [edge for edge in self.lake.graph.inputs(consumer) if edge.asset is asset]
-        there = asset.partitions.from_pairs(pairs)
-        mappings = [self.lake.graph.mapping(consumer, edge, self._present, there) for edge in edges]
-        needed = asset.partitions.union(mapping.upstream(part) for mapping in mappings)
-        return there & needed
+    @cached_property
+    def _reads(self) -> Reads:
+        return Reads(self.lake.graph, self._state, self._present)
+
+    def _state(self, asset: Asset) -> AssetState:
+        if asset.external:
+            return AssetState.fold(asset.partitions, self.lake.lineage_store.facts(asset.key))
+        return self._look(asset).state
 
     @cached_property
     def _present(self) -> Present:
@@ -573,9 +576,12 @@ class _Known:
     unrecorded: tuple[Fact, ...]
     state: AssetState
 
-    @property
-    def held(self) -> list[tuple[PartitionSet, Fact]]:
-        return [(part, fact) for part, fact in self.state.attempts if fact.status is Status.REJECTED]
+    @cached_property
+    def everything(self) -> AssetState:
+        """What they come to with the keys too that the definition doesn't have any more: they may be renamed yet."""
+        named = tuple(pair for fact in self.facts for pair in (*fact.partitions, *fact.renamed))
+        wide = self.state.partitions.including(named)
+        return self.state if wide is self.state.partitions else AssetState.fold(wide, self.facts)
 
     def stored(self, asset: Asset) -> PartitionSet:
         """The partitions that have rows."""
@@ -593,7 +599,7 @@ def _both(asset: Asset, old: str, new: str) -> Partitions:
             )
         case Static() as static:
             static.parse(new)
-            return Static([*static.keys, old], column=static.column)
+            return static.including(((old, old),))
         case Dynamic() as dynamic:
             dynamic.parse(new)
             return dynamic
@@ -662,6 +668,12 @@ class _Pin:
 
 _WHOLE = [("", chr(0x10FFFF))]
 """First and last of all tokens."""
+
+
+def _pin(version: int, read: Read) -> _Pin:
+    then = read.partitioning
+    known = all(then.from_pairs([pair]) for pair in read.then)
+    return _Pin(version, then.from_pairs(read.then) if known else None)
 
 
 def _meets(versions: range, kept: Sequence[int]) -> bool:

@@ -449,6 +449,10 @@ class Partitions(ABC):
         object.__setattr__(same, "column", column)
         return same
 
+    def including(self, pairs: Pairs) -> Partitions:
+        """The same, where keys are listed with those too that pairs name: keys that the definition had once."""
+        return self
+
     @abstractmethod
     def all(self, now: Now) -> PartitionSet:
         """Every partition that is there at ``now``: registered, and its time over."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
 from lakehouse.errors import DefinitionError, PartitionError, nearest, shorten
-from lakehouse.partitions.core import Key, Now, PartitionRange, Partitions, PartitionSet, Present, Span
+from lakehouse.partitions.core import Key, Now, Pairs, PartitionRange, Partitions, PartitionSet, Present, Span
 
 
 @final
@@ -96,6 +96,11 @@ class Static(Partitions):
     @property
     def form(self) -> str:
         return shorten(self.keys)
+
+    def including(self, pairs: Pairs) -> Static:
+        # At the end, so that ordinals stay what they are. Two different keys are a range of something else.
+        more = dict.fromkeys(first for first, last in pairs if first == last and first and first not in self._index)
+        return Static([*self.keys, *more], column=self.column) if more else self
 
     def all(self, now: Now) -> PartitionSet:
         return PartitionSet(self, ((0, len(self.keys)),))

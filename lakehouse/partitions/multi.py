@@ -15,6 +15,7 @@ from lakehouse.partitions.core import (
     WHOLE_MARK,
     Key,
     Now,
+    Pairs,
     PartitionRange,
     Partitions,
     PartitionSet,
@@ -130,6 +131,15 @@ class Multi(Partitions):
     def told_by(self, column: str) -> Multi:
         """These very partitions: each dimension names its own column."""
         return self
+
+    def including(self, pairs: Pairs) -> Multi:
+        listed = {key: key.split(BAR) for pair in pairs for key in pair}
+        words = [found for found in listed.values() if len(found) == len(self.parts)]
+        more = {
+            name: one.including(tuple((found[place], found[place]) for found in words))
+            for place, (name, one) in enumerate(self.parts)
+        }
+        return self if all(more[name] is one for name, one in self.parts) else Multi(more)
 
     @cached_property
     def fields(self) -> tuple[_Field, ...]:

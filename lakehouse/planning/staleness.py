@@ -6,17 +6,17 @@ published again. Everything here is arithmetic on intervals: what it costs doesn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from typing import final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.graph import AssetGraph, Edge
 from lakehouse.durations import format_duration
 from lakehouse.lineage import AssetState, Fact
-from lakehouse.lineage.state import new_keys
+from lakehouse.lineage.reads import Reads
 from lakehouse.partitions import Multi, Now, PartitionSet, Present, TimePartitions
 
 States = Callable[[Asset], AssetState]
@@ -92,26 +92,12 @@ def stale(
     reasons = _Reasons(wanted)
     reasons.add(Cause.HELD, missing & held)
     reasons.add(Cause.MISSING, missing)
-    made = state.within(wanted)
+    made, reads = state.within(wanted), Reads(graph, states, now)
     for cause, differs in _VERSIONS:
         reasons.add(cause, asset.partitions.union(part for part, fact in made if differs(asset, fact)))
-    reasons.add(
-        Cause.CODE, asset.partitions.union(part for part, fact in made if _other_inputs(graph, asset, fact, states))
-    )
+    reasons.add(Cause.CODE, asset.partitions.union(part for part, fact in made if _other_inputs(reads, asset, fact)))
     for edge in graph.inputs(asset):
-        source, there = states(edge.asset), ready[edge.asset.key]
-        mapping = graph.mapping(asset, edge, now, there)
-        known, whole = there & source.present, edge.asset.partitions.all(now)
-        touched = []
-        for part, fact in made:
-            read, changed = _read(fact, edge.asset, source)
-            added = (mapping.upstream(part) & known) - read
-            touched.append(mapping.downstream(changed | added) & part)
-            gone = read - whole
-            if gone:
-                touched.append(graph.mapping(asset, edge, now, read).downstream(gone) & part)
-            if not asset.partitioned and _names_what_is_none(fact, edge.asset, source):
-                touched.append(part)
+        touched = _by_input(reads, asset, edge, made, ready[edge.asset.key])
         reasons.add(Cause.INPUT, asset.partitions.union(touched), edge.asset.key)
     reasons.add(Cause.HELD, held)
     if asset.freshness is not None and asset.freshness.max_age is not None:
@@ -162,30 +148,38 @@ _VERSIONS: Sequence[tuple[Cause, Callable[[Asset, Fact], bool]]] = (
 """A version that a person declared stands for code, schema and checks alike."""
 
 
-def _other_inputs(graph: AssetGraph, asset: Asset, fact: Fact, states: States) -> bool:
+def _other_inputs(reads: Reads, asset: Asset, fact: Fact) -> bool:
     """Whether a publication was made from other assets than it would be now, or from the same in another order."""
-    edges = [edge.asset for edge in graph.inputs(asset)]
-    names = {name: one.key for one in edges for name in (*states(one).formerly, one.key)}
-    read = [names.get(key, key) for key, _ in groupby(pin.asset for pin in fact.inputs)]
-    return asset.declared_version is None and read != [key for key, _ in groupby(one.key for one in edges)]
+    if asset.declared_version is not None:
+        return False
+    sources = ((reads.source(asset, pin.asset), pin.asset) for pin in fact.inputs)
+    read = [key for key, _ in groupby(name if source is None else source.key for source, name in sources)]
+    return read != [key for key, _ in groupby(edge.asset.key for edge in reads.graph.inputs(asset))]
 
 
-def _read(fact: Fact, asset: Asset, state: AssetState) -> tuple[PartitionSet, PartitionSet]:
-    """What a publication read of an input, by whatever name it had, and what of that has other rows by now."""
-    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
-    pins = pins or [pin for pin in fact.inputs if pin.asset in state.formerly]
-    read = changed = asset.partitions.empty()
-    if not pins:
-        return read, state.present
-    for pin in pins:
-        these = asset.partitions.from_pairs(new_keys(pin.partitions, state.renames, pin.version or 0))
-        read = read | these
-        changed = changed | (state.changed_since(pin.version) & these)
-    return read, changed
-
-
-def _names_what_is_none(fact: Fact, asset: Asset, state: AssetState) -> bool:
-    """Whether a publication read a partition that the input's definition doesn't have any more."""
-    pins = [pin for pin in fact.inputs if pin.asset == asset.key]
-    pairs = [pair for pin in pins for pair in new_keys(pin.partitions, state.renames, pin.version or 0)]
-    return not all(asset.partitions.from_pairs([pair]) for pair in pairs)
+def _by_input(
+    reads: Reads, asset: Asset, edge: Edge, made: Sequence[tuple[PartitionSet, Fact]], ready: PartitionSet
+) -> Iterator[PartitionSet]:
+    """The partitions of publications of which an input is another, or has other rows, than they were made from."""
+    source, union = reads.states(edge.asset), edge.asset.partitions.union
+    mapping = reads.graph.mapping(asset, edge, reads.now, ready)
+    known, whole = ready & source.present, edge.asset.partitions.all(reads.now)
+    for part, fact in made:
+        found = reads.of(fact, edge.asset)
+        read, same = union(one.partitions for one in found), union(one.same for one in found)
+        changed = union(source.changed_since(one.version) & one.same for one in found) if found else source.present
+        added = (mapping.upstream(part) & known) - read
+        yield mapping.downstream(changed | added) & part
+        gone = same - whole
+        if gone:
+            yield reads.graph.mapping(asset, edge, reads.now, read).downstream(gone) & part
+        for one in found:
+            if one.lost.then:
+                yield reads.fed(asset, part, fact, one.lost)
+            for renamed in one.renamed:
+                # Others may need it by its new key than those that it was read for by the old one.
+                used, needed = reads.fed(asset, part, fact, renamed), mapping.downstream(renamed.partitions) & part
+                if renamed.partitions <= known:
+                    yield needed - used
+                if not renamed.partitions <= whole or renamed.partitions & source.changed_since(one.version):
+                    yield needed & used

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse.lineage import AssetState, Fact, Status
-from lakehouse.lineage.state import history, new_keys, superseded, under_new_keys
+from lakehouse.lineage.state import history, new_keys, old_keys, superseded
 from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, PartitionSet, Static, Unpartitioned
 from lakehouse.testing.lineage import sample_fact
 
@@ -206,7 +206,8 @@ def test_a_renamed_partition_keeps_its_history() -> None:
     assert not state.changed_since(0), "its rows are the same data"
     assert state.last(Status.FAILED).keys() == ["us"]
     assert [f.id for f in history(static, facts, static.select("us"))] == [f.id for f in facts]
-    assert AssetState.fold(static, under_new_keys(facts)) == state
+    assert AssetState.fold(static, facts, version=0).present.keys() == ["us", "EU"], "as of then, by its new key"
+    assert AssetState.fold(static, facts, version=1) == AssetState.fold(static, [before, rename])
     assert new_keys((("US", "US"), ("EU", "EU")), facts, 0) == (("us", "us"), ("EU", "EU"))
     assert new_keys((("US", "US"),), facts, 1) == (("US", "US"),)
 
@@ -221,6 +222,41 @@ def test_renamed_twice_and_the_old_key_used_again() -> None:
     state = AssetState.fold(Static(["a", "b", "c"]), facts)
     assert {key: fact.id for part, fact in state.current for key in part} == {"c": facts[3].id, "a": facts[2].id}
     assert {key: fact.id for part, fact in state.changes for key in part} == {"c": facts[0].id, "a": facts[2].id}
+
+
+def test_what_a_key_stood_for_before_another_partition_took_it_is_not_that_one() -> None:
+    """b was built, held back and wiped; then a was renamed to b."""
+    facts = [
+        sample_fact(1, version=0, partitions=(("a", "a"), ("b", "b")), digests="a" * 16 + "b" * 16),
+        sample_fact(2, version=None, partitions=(("b", "b"),), status=Status.REJECTED),
+        sample_fact(3, version=1, partitions=(("b", "b"),), status=Status.WIPED),
+        sample_fact(4, version=None, partitions=(("b", "b"),), status=Status.REJECTED),
+        sample_fact(5, version=None, partitions=(("b", "b"),), status=Status.FAILED),
+        _renaming(6, 2, "a", "b", digests="a" * 16),
+    ]
+    static = Static(["b", "c"])
+    state = AssetState.fold(static, facts)
+    assert {key: fact.id for part, fact in state.changes for key in part} == {"b": facts[0].id}
+    assert state.digests(state.present) == {"b": "a" * 16}
+    assert not state.held
+    assert not state.last(Status.FAILED)
+    assert not state.changed_since(0)
+    assert new_keys((("a", "a"), ("b", "b")), facts, 0) == (("b", "b"), ("", ""))
+    assert new_keys((("a", "a"), ("b", "b")), facts, None) == (("b", "b"), ("", ""))
+    assert old_keys((("b", "b"), ("c", "c")), facts, 0) == (("a", "a"), ("c", "c"))
+    assert [fact.id for fact in history(static, facts, static.select("b"))] == [facts[0].id, facts[5].id]
+
+
+def test_a_rename_of_what_had_been_published_again_changes_no_rows() -> None:
+    facts = [
+        sample_fact(1, version=0, partitions=(("a", "a"),)),
+        sample_fact(2, version=1, partitions=(("a", "a"),), compared=0),
+        _renaming(3, 2, "a", "b", compared=0),
+    ]
+    state = AssetState.fold(Static(["b"]), facts)
+    assert [fact.id for _, fact in state.changes] == [facts[1].id]
+    assert not state.changed_since(1)
+    assert state.changed_since(0).keys() == ["b"]
 
 
 def test_the_names_that_an_asset_had_are_known() -> None:
