@@ -7,8 +7,9 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -28,6 +29,7 @@ from lakehouse.errors import (
     StorageError,
     shorten,
 )
+from lakehouse.io.damage import Damage, actions_of, emptied, find_damage
 from lakehouse.io.frames import ArrowStream, evolve, storable
 from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
 from lakehouse.io.storage import Location, cause
@@ -295,25 +297,47 @@ class DeltaLakeTable:
 
     def open(self, version: int | None = None) -> DeltaTable | None:
         """The table as Delta's library has it, at a version (None: the newest); None: there is no table."""
-        if self.location.path and not (self.location.path / LOG).is_dir():
+        if self.location.path and not (self.location.path / LOG).exists():
             return None
-        with self.location.reaching("opening"):
+        with self._reading_log("opening", version):
             try:
                 place = self.location.brisk
-                return DeltaTable(place.target, version=version, storage_options=place.delta)
-            except TableNotFoundError:
+                table = DeltaTable(place.target, version=version, storage_options=place.delta)
+                if damaged := emptied(self.location, int(table.version())):
+                    raise damaged.error(self.location)
+                return table
+            except DeltaError as error:
                 # "Not found" must mean that nothing is there, not that it couldn't be seen for a moment: what
                 # follows from it is the making of a new table.
-                if next(iter(self.location.brisk.store().list(LOG, chunk_size=1)), None):
-                    raise
-                return None
-            except DeltaError as error:
-                if version is not None and "version" in str(error).lower():
+                missing = isinstance(error, TableNotFoundError)
+                if missing and not next(iter(self.location.brisk.store().list(LOG, chunk_size=1)), None):
+                    return None
+                if version is not None and (missing or "version" in str(error).lower()) and not self._damage(version):
                     raise StorageError(
-                        f"version {version} of {self.uri} is not there (any more): {error}",
+                        f"version {version} of {self.uri} is not there (any more): {cause(error)}",
                         hint="it may have been vacuumed away; materialize from the newest version",
                     ) from error
                 raise
+
+    @contextmanager
+    def _reading_log(self, doing: str, version: int | None = None) -> Iterator[None]:
+        """Reach for the log; where it can't be read for a damaged file, the error names that and what to do."""
+        try:
+            with self.location.reaching(doing):
+                yield
+        except StorageError as error:
+            reason = error.__cause__
+            unreachable = reason is None or isinstance(reason, OSError) or "Error performing" in str(reason)
+            if unreachable or not (damaged := self._damage(version)):
+                raise
+            raise damaged.error(self.location) from reason
+
+    def _damage(self, version: int | None) -> Damage | None:
+        """The file of the log that keeps a version from being read; None: none is known."""
+        try:
+            return find_damage(self.location, version)
+        except Exception:
+            return None  # what led here is told then, not that no reason for it can be found
 
     def _reopen(self, failure: Exception | None) -> DeltaTable | None:
         """Open it, after a commit that may have arrived or not: then the commit's own error is the one to be told."""
@@ -444,7 +468,8 @@ class DeltaLakeTable:
     def actions(self, table: DeltaTable, after: int | None = None) -> list[tuple[int, list[dict[str, Any]]]]:
         """What the log's commits after a version did, oldest first, as far as the log still has them."""
         versions = range(0 if after is None else after + 1, int(table.version()) + 1)
-        with self.location.reaching("reading the log of"):
+        newest = int(table.version())
+        with self._reading_log("reading the log of"):
             store = self.location.brisk.store()
 
             def read(version: int) -> tuple[int, list[dict[str, Any]]] | None:
@@ -452,7 +477,10 @@ class DeltaLakeTable:
                     log = bytes(store.get(log_file(version)).bytes())
                 except FileNotFoundError:
                     return None
-                return version, [json.loads(line) for line in log.splitlines()]
+                actions = actions_of(log, version, newest=version == newest)
+                if isinstance(actions, Damage):
+                    raise actions.error(self.location)
+                return version, actions
 
             if len(versions) < 2:
                 found = [read(version) for version in versions]
@@ -487,6 +515,10 @@ class DeltaLakeTable:
 
     def _files(self, table: DeltaTable, partitions: PartitionSet | None) -> pl.DataFrame:
         """The files of some partitions, from the log: ``path``, ``token`` and ``rows`` of each."""
+        with self._reading_log("reading the log of"):
+            return self._listed_files(table, partitions)
+
+    def _listed_files(self, table: DeltaTable, partitions: PartitionSet | None) -> pl.DataFrame:
         features = set(table.protocol().reader_features or ()) - _READABLE
         if features or table.protocol().min_reader_version == 2:
             raise StorageError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
 from lakehouse.durations import parse_duration
-from lakehouse.errors import LakehouseError, SettingsError, StorageError
+from lakehouse.errors import LakehouseError, SettingsError, StorageError, panics_raised
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -152,13 +152,11 @@ class Location:
     def reaching(self, doing: str) -> Iterator[None]:
         """Turn whatever a storage library raises inside into one clear StorageError."""
         try:
-            yield
+            with panics_raised():
+                yield
         except LakehouseError:
             raise
-        except BaseException as error:
-            # A library in Rust that panics raises what is no Exception.
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
+        except Exception as error:
             raise StorageError(f"{doing} {self.uri} failed: {cause(error)}", hint=self._hint(error)) from error
 
     def _hint(self, error: BaseException) -> str | None:
@@ -177,9 +175,13 @@ class Location:
         return f"see that {endpoint} can be reached and that the credentials may use this bucket"
 
 
+_BACKTRACE = re.compile(r"Debug source:|\n\s*(?:stack backtrace:|note: run with `RUST_BACKTRACE|0: )")
+"""Where what went wrong ends, and where in a library's own code begins."""
+
+
 def cause(error: BaseException, width: int = 400) -> str:
     """What an error says, short enough for a message: one line, without colours and arrows."""
-    said = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error).partition("Debug source:")[0])
+    said = re.sub(r"\x1b\[[0-9;]*m|↳", "", _BACKTRACE.split(str(error), maxsplit=1)[0])
     text = ": ".join(line.strip() for line in said.splitlines() if line.strip())
     if len(text) > width:
         # What was done is said at the beginning, what was wrong with it often at the end.

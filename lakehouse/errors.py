@@ -32,7 +32,8 @@ Each message says what was given, what is allowed, and where there is one, the n
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -62,6 +63,21 @@ class LakehouseError(Exception):
         # Exceptions with keyword-only arguments don't survive pickling by default, and errors
         # cross process borders in task runners.
         return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+class Panic(Exception):
+    """A library that is written in Rust came upon a mistake of its own. It raises what is no ``Exception``."""
+
+
+@contextmanager
+def panics_raised() -> Iterator[None]:
+    """Let a panic of a library in Rust be an error like every other, which those that catch errors catch."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Panic(str(error)) from error
 
 
 def _rebuild(cls: type[LakehouseError], state: dict[str, Any]) -> LakehouseError:
