@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from contextvars import copy_context
+from queue import Full, Queue
 from typing import Any
 
 import polars as pl
 
-from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, shorten
+from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised, shorten
 
 _KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
 
@@ -149,11 +152,52 @@ class ArrowStream:
 
     def _batches(self, schema: Any) -> Iterator[Any]:
         try:
-            for batch in self.frame.collect_batches(maintain_order=True):
+            for batch in batches(self.frame):
                 yield from batch.to_arrow().cast(schema).to_batches()
         except Exception as error:
             self.error = error
             raise
+
+
+def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """The rows of a frame in their order, piece by piece, while they are computed.
+
+    Polars' own ``collect_batches`` ends early and without a word where its engine panics.
+
+    Raises:
+        Exception: computing them raised; a panic too is an ``Exception`` here
+
+    Examples:
+        >>> [batch.height for batch in batches(pl.LazyFrame({"a": [1, 2]}))]
+        [2]
+    """
+    ready: Queue[pl.DataFrame | BaseException | None] = Queue(maxsize=1)
+    unwanted = threading.Event()
+
+    def offer(what: pl.DataFrame | BaseException | None) -> bool:
+        while not unwanted.is_set():
+            with suppress(Full):
+                ready.put(what, timeout=0.1)
+                return False
+        return True  # stop computing
+
+    def compute() -> None:
+        try:
+            with panics_raised():
+                frame.sink_batches(offer, maintain_order=True)
+        except BaseException as error:
+            offer(error)
+        else:
+            offer(None)
+
+    threading.Thread(target=copy_context().run, args=(compute,), name="lakehouse-rows", daemon=True).start()
+    try:
+        while (found := ready.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+    finally:
+        unwanted.set()
 
 
 def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:

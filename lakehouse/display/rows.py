@@ -56,12 +56,14 @@ def csv(page: Page, frame: pl.LazyFrame) -> None:
     """
     import polars as pl
 
+    from lakehouse.io.frames import batches
+
     plain = frame.with_columns(_flat(name, dtype) for name, dtype in frame.collect_schema().items())
     schema = plain.collect_schema()
     if not schema:
         return
     page.write(pl.DataFrame(schema=schema).write_csv())
-    for batch in plain.collect_batches(maintain_order=True):
+    for batch in batches(plain):
         page.write(batch.write_csv(include_header=False))
         if page.broken:
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.definitions.builder import Builder, BuildRequest, Built
 from lakehouse.definitions.policies import Retry
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
@@ -140,7 +140,8 @@ def _build(builder: Builder, requests: Sequence[BuildRequest]) -> tuple[Mapping[
     if not requests:
         return {}, None
     try:
-        return builder.make(requests), None
+        with panics_raised():
+            return builder.make(requests), None
     except Exception as error:
         return {}, error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.builder import Built
-from lakehouse.errors import LakehouseError, StepError, StorageError, shorten
+from lakehouse.errors import LakehouseError, StepError, StorageError, panics_raised, shorten
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.home import load
 from lakehouse.execution.pins import Pins
@@ -179,7 +179,8 @@ def _record_seen(attempt: Attempt, todo: PartitionSet, pins: Pins, seen: Mapping
 def _blaming_function(asset: Asset, part: PartitionSet) -> Iterator[None]:
     """Say whose function it was that raised, for which partitions, and where."""
     try:
-        yield
+        with panics_raised():
+            yield
     except LakehouseError:
         raise
     except Exception as error:

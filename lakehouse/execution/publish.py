@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lakehouse.errors import LakehouseError, LineageError, StepError, StorageError
+from lakehouse.errors import LakehouseError, LineageError, StepError, StorageError, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Audited, Candidate, discard
 from lakehouse.execution.pins import Pins
@@ -120,7 +120,8 @@ def recording_failure(
 ) -> Iterator[None]:
     """Where something goes wrong, write down that some partitions failed, along with what is known already."""
     try:
-        yield
+        with panics_raised():
+            yield
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
