@@ -26,12 +26,12 @@ from lakehouse.errors import (
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import register, registered, retire
-from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.reads import Read, Reads
+from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import facts_in_log, from_payload, to_payload, unrecorded
 from lakehouse.maintenance.changes import Action, Change
-from lakehouse.partitions import Dynamic, Pairs, Partitions, PartitionSet, Present, Static
+from lakehouse.partitions import Dynamic, Partitions, PartitionSet, Present, Static
 
 if TYPE_CHECKING:
     from lakehouse.io.delta import DeltaLakeTable
