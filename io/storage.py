@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from lakehouse.durations import parse_duration
 from lakehouse.errors import LakehouseError, SettingsError, StorageError, panics_raised
+from lakehouse.redaction import holds_credentials, names_secret, redacted
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -49,6 +50,11 @@ class Location:
             SettingsError: another scheme, or a name that Delta tables can't live in
         """
         text = str(root)
+        if holds_credentials(text):
+            raise SettingsError(
+                f"the storage root {text!r} holds credentials, which would be written down wherever it is",
+                hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or storage_options",
+            )
         scheme, mark, rest = text.partition("://")
         if not mark and re.match(r"(s3|file):", text):
             raise SettingsError(f"the storage root {text!r} lacks a slash", hint=text.replace(":/", "://", 1))
@@ -157,7 +163,15 @@ class Location:
         except LakehouseError:
             raise
         except Exception as error:
-            raise StorageError(f"{doing} {self.uri} failed: {cause(error)}", hint=self._hint(error)) from error
+            told = cause(error, secrets=self._secrets)
+            # What a library says is chained, unless it says a secret.
+            chained = error if str(error) == redacted(str(error), self._secrets) else None
+            raise StorageError(f"{doing} {self.uri} failed: {told}", hint=self._hint(error)) from chained
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        """The values of its options that nobody is to read."""
+        return tuple(value for name, value in self.options.items() if names_secret(name))
 
     def _hint(self, error: BaseException) -> str | None:
         text = str(error)
@@ -179,9 +193,11 @@ _BACKTRACE = re.compile(r"Debug source:|\n\s*(?:stack backtrace:|note: run with 
 """Where what went wrong ends, and where in a library's own code begins."""
 
 
-def cause(error: BaseException, width: int = 400) -> str:
-    """What an error says, short enough for a message: one line, without colours and arrows."""
+def cause(error: BaseException, width: int = 400, secrets: Iterable[str] = ()) -> str:
+    """What an error says, short enough for a message: one line, without colours, arrows and secrets."""
     said = re.sub(r"\x1b\[[0-9;]*m|↳", "", _BACKTRACE.split(str(error), maxsplit=1)[0])
+    # Before it is cut: the rest of a secret would not be known for one.
+    said = redacted(said, secrets)
     text = ": ".join(line.strip() for line in said.splitlines() if line.strip())
     if len(text) > width:
         # What was done is said at the beginning, what was wrong with it often at the end.

@@ -26,15 +26,18 @@
     ├── EngineError                the engine (Prefect) can't be reached or started
     └── MaterializationFailed      a run in which something failed; carries the run
 
-Each message says what was given, what is allowed, and where there is one, the next step.
+Each message says what was given, what is allowed, and where there is one, the next step. None tells a secret.
 """
 
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from lakehouse.redaction import redacted
 
 if TYPE_CHECKING:
     from lakehouse.execution.run import Run
@@ -52,17 +55,20 @@ class LakehouseError(Exception):
     """Whether the same step may be tried again: not where it would fail alike, or would undo what another did."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+        # Texts of libraries, settings and URIs end up in messages: cleared here, they are wherever one goes.
+        self.message = redacted(message)
+        self.hint = redacted(hint) if hint else hint
+        super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions with keyword-only arguments don't survive pickling by default, and errors
-        # cross process borders in task runners.
-        return (_rebuild, (type(self), self.__dict__.copy()))
+        # cross process borders in task runners. What caused one may not be known on the other side: its traceback
+        # goes as text.
+        cause = "".join(traceback.format_exception(self.__cause__)) if self.__cause__ else ""
+        return (_rebuild, (type(self), self.__dict__.copy(), redacted(cause)))
 
 
 class Panic(Exception):
@@ -80,11 +86,20 @@ def panics_raised() -> Iterator[None]:
         raise Panic(str(error)) from error
 
 
-def _rebuild(cls: type[LakehouseError], state: dict[str, Any]) -> LakehouseError:
+def _rebuild(cls: type[LakehouseError], state: dict[str, Any], cause: str = "") -> LakehouseError:
     error = cls.__new__(cls)
     Exception.__init__(error, state["message"], state["hint"])
     error.__dict__.update(state)
+    if cause:
+        error.__cause__ = RemoteTraceback(cause)
     return error
+
+
+class RemoteTraceback(Exception):
+    """Where an error came from in the process that it was raised in, as text."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class DefinitionError(LakehouseError):
@@ -204,6 +219,19 @@ class MaterializationFailed(LakehouseError):
     def __init__(self, message: str, *, run: Run, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.run = run
+
+
+def describe(error: BaseException) -> str:
+    """What an error says: the message of one of ours; of any other its kind as well, without secrets.
+
+    Examples:
+        >>> describe(KeyError("date")), describe(StepError("it failed", hint="repair it"))
+        ("KeyError: 'date'", 'it failed')
+    """
+    if isinstance(error, LakehouseError):
+        return error.message
+    text = redacted(str(error)).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def shorten(items: Iterable[object], limit: int = 5, width: int = 60) -> str:

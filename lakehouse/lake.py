@@ -31,6 +31,7 @@ from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
 from lakehouse.planning.snapshot import Snapshot, take_snapshot
 from lakehouse.project import assets_in
+from lakehouse.redaction import redacted
 from lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Lakehouse:
         return state
 
     def __repr__(self) -> str:
-        return f"Lakehouse({len(self.graph)} assets, lineage={self._lineage!r})"
+        return f"Lakehouse({len(self.graph)} assets, lineage={redacted(repr(self._lineage))})"
 
     # ── verbs ─────────────────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError as UnreadableError
 
 from lakehouse.errors import SettingsError
 from lakehouse.planning.request import CHUNK
+from lakehouse.redaction import MASK, holds_credentials, redacted
 
 HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""
@@ -25,6 +26,10 @@ THREADS = "threads"
 
 ENV_PREFIX = "LAKEHOUSE_"
 """What the environment's variables begin with."""
+
+
+_HIDDEN = ("storage_options",)
+"""Settings whose values nobody is shown."""
 
 
 class Settings(BaseSettings):
@@ -45,7 +50,8 @@ class Settings(BaseSettings):
         work_pool: the Prefect work pool that deployments run in
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
+    # Pydantic's own errors would show what was given.
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     module: str = "lakehouse.assets"
     dbt: str | None = None
@@ -69,12 +75,25 @@ class Settings(BaseSettings):
             raise ValueError("is neither threads nor dask://host:port")
         return value
 
+    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner")
+    @classmethod
+    def _no_credentials(cls, value: str | None) -> str | None:
+        # Where a table lies is written into facts, deployments and pages.
+        if value is not None and holds_credentials(value):
+            raise ValueError("holds credentials; set AWS_PROFILE, AWS_ACCESS_KEY_ID, ... or storage_options instead")
+        return value
+
     @field_validator("storage", "lineage")
     @classmethod
     def _not_blank(cls, value: str) -> str:
         if not value.strip():
             raise ValueError("is empty")
         return value
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            shown = dict.fromkeys(value, MASK) if isinstance(value, dict) else value
+            yield name, redacted(shown) if isinstance(shown, str) else shown
 
     @classmethod
     def settings_customise_sources(
@@ -127,11 +146,15 @@ def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> 
         return Settings(**values)
     except ValidationError as error:
         fault = error.errors()[0]
-        name, *inner = map(str, fault["loc"])
+        setting, *inner = map(str, fault["loc"])
+        name = setting
         if name not in given:
             name = source + (name.upper() if source == ENV_PREFIX else name)
+        value = fault.get("input")
+        # What nobody knows the meaning of may be a secret as well.
+        shown = _textless(value) if setting in _HIDDEN or setting not in Settings.model_fields else f" = {value!r}"
         raise SettingsError(
-            f"{'.'.join([name, *inner])} = {fault.get('input')!r} can't be used: {fault['msg']}",
+            f"{'.'.join([name, *inner])}{shown} can't be used: {fault['msg']}",
             hint=f"settings are {', '.join(Settings.model_fields)}",
         ) from None
     except UnreadableError as error:
@@ -140,6 +163,12 @@ def _settings(values: Mapping[str, Any], given: Container[str], source: str) -> 
             f"{ENV_PREFIX}{name.upper()} can't be used: it is no JSON: {error.__cause__}",
             hint="""for example '{"key": "value"}'""",
         ) from None
+
+
+def _textless(value: Any) -> str:
+    """A value as it is told where texts may be secrets: numbers are shown, whatever has text isn't."""
+    said = repr(value)
+    return "" if "'" in said or '"' in said else f" = {said}"
 
 
 def _from_pyproject(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -153,7 +182,7 @@ def _from_pyproject(folder: Path) -> tuple[Path | None, dict[str, Any]]:
             table = tool.get("lakehouse", {}) if isinstance(tool, dict) else {}
             if not isinstance(table, dict):
                 raise SettingsError(
-                    f"{file} tool.lakehouse = {table!r} can't be used: it is no table",
+                    f"{file} tool.lakehouse{_textless(table)} can't be used: it is no table",
                     hint=f"settings are {', '.join(Settings.model_fields)}, below [tool.lakehouse]",
                 )
             return file, {str(k).replace("-", "_"): v for k, v in table.items()}

@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
 from lakehouse.cli import commands, maintenance
-from lakehouse.cli.failures import ExitCode, complain, report, usage, wants_traceback
+from lakehouse.cli.failures import ExitCode, complain, report, traceback_asked, usage
 from lakehouse.cli.help import DETAILS, OVERVIEW, sections
 from lakehouse.display.page import Page
 
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         be reached, 130 interrupted
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    show_traceback = TRACEBACK in words or wants_traceback()
+    asked = traceback_asked.set(TRACEBACK in words)
     words = [word for word in words if word != TRACEBACK]
     for stream in (sys.stdout, sys.stderr):
         _never_choke(stream)
@@ -114,7 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else ExitCode.FAILED
     except BaseException as error:
-        return report(err, error, show_traceback=show_traceback)
+        return report(err, error)
+    finally:
+        traceback_asked.reset(asked)
 
 
 def _for_help(page: Page) -> Console:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, final
 
-from lakehouse.cli.failures import ExitCode, complain
+from lakehouse.cli.failures import ExitCode, complain, wants_traceback, write_traceback
 from lakehouse.definitions.asset import Layer
 from lakehouse.display.formatting import argument, command, count
 from lakehouse.display.page import Page
@@ -101,6 +101,8 @@ def build(lake: Lakehouse, asked: Command) -> ExitCode:
     out.print(published(run, lake.lineage_store.uri, wide=out.wide))
     if run.ok:
         return ExitCode.WELL
+    if run.cause is not None and wants_traceback():
+        write_traceback(err, run.cause)
     err.print(unpublished(run, mend(lake, asked, run)))
     return ExitCode.FAILED
 
@@ -191,6 +193,9 @@ class _Engine:
             self.shown.waiting("Prefect to load")
             # Its log goes to its API; on the screen it would tear up the progress, which tells the same.
             os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+            from lakehouse.integrations.prefect.logs import show_prints
+
+            show_prints()
         return open_engine(self.name, self.workers, self.runner)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import traceback
+from contextvars import ContextVar
 from enum import IntEnum
 
 from rich.text import Text
@@ -17,7 +18,9 @@ from lakehouse.errors import (
     MaterializationFailed,
     StepError,
     StorageError,
+    describe,
 )
+from lakehouse.redaction import redacted
 
 
 class ExitCode(IntEnum):
@@ -45,26 +48,25 @@ def exit_code(error: BaseException) -> ExitCode:
             return ExitCode.FAILED
 
 
-def report(page: Page, error: BaseException, *, show_traceback: bool) -> ExitCode:
-    """Write an error, and say its exit code.
+def report(page: Page, error: BaseException) -> ExitCode:
+    """Write an error, its traceback first where one is asked for, and say its exit code.
 
     Parameters:
         page: where to write
         error: the error
-        show_traceback: whether to write its traceback first
     """
+    show_traceback = wants_traceback()
     if show_traceback:
-        page.write("".join(traceback.format_exception(error)))
+        write_traceback(page, error)
     match error:
         case LakehouseError():
             complain(page, error.message, error.hint)
         case KeyboardInterrupt():
             complain(page, "interrupted", word="")
         case _:
-            what = " ".join(str(error).split())[:500]
             complain(
                 page,
-                f"{type(error).__name__}: {what}" if what else type(error).__name__,
+                " ".join(describe(error).split())[:500],
                 None if show_traceback else "this was not expected; --traceback shows where it comes from",
             )
     return exit_code(error)
@@ -91,6 +93,15 @@ def usage(message: str) -> tuple[str, str]:
     return message, "lakehouse COMMAND --help shows what it takes"
 
 
+def write_traceback(page: Page, error: BaseException) -> None:
+    """Write where an error came from, and what it was caused by."""
+    page.write(redacted("".join(traceback.format_exception(error))))
+
+
+traceback_asked: ContextVar[bool] = ContextVar("traceback_asked", default=False)
+"""Whether the command line asks for tracebacks."""
+
+
 def wants_traceback() -> bool:
-    """Whether the environment asks for tracebacks."""
-    return os.environ.get("LAKEHOUSE_TRACEBACK", "").lower() not in ("", "0", "false", "no")
+    """Whether the command line or the environment asks for tracebacks."""
+    return traceback_asked.get() or os.environ.get("LAKEHOUSE_TRACEBACK", "").lower() not in ("", "0", "false", "no")

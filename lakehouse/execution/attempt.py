@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from lakehouse.execution.home import Home, RunInfo
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
     from lakehouse.io import Table
@@ -58,7 +58,7 @@ class Attempt:
             partitions=partitions,
             attempt=self.number,
             started_at=self.run.started,
-            logger=logging.getLogger(f"lakehouse.{self.asset.key}"),
+            logger=logger(f"lakehouse.{self.asset.key}"),
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.definitions.builder import Builder, BuildRequest, Built
 from lakehouse.definitions.policies import Retry
-from lakehouse.errors import LakehouseError, panics_raised
+from lakehouse.errors import describe, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
@@ -56,7 +56,7 @@ def run_batch(
         built, fault = _build(builder, requests)
         for one in wanted:
             step = one.attempt.step
-            mine = built.get(step.asset.key) or Built(None, error=_message(fault))
+            mine = built.get(step.asset.key) or Built(None, error=describe(fault) if fault else None)
             try:
                 done[step.id] = _finish(one, before, done, mine, _requested(step.partitions, requests))
             except Exception as error:
@@ -171,9 +171,3 @@ def _requested(alike: PartitionSet, requests: Sequence[BuildRequest]) -> Partiti
     """All partitions that a call to a builder is about, of the assets that are partitioned as a step is."""
     domain = alike.partitions.domain
     return alike.partitions.union(one.partitions for one in requests if one.partitions.partitions.domain == domain)
-
-
-def _message(fault: Exception | None) -> str | None:
-    if fault is None:
-        return None
-    return fault.message if isinstance(fault, LakehouseError) else f"{type(fault).__name__}: {fault}"

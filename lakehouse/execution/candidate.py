@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import Computed, read_input
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
     from lakehouse.checks import AnyCheck
     from lakehouse.checks.gate import Audit
     from lakehouse.io import Staged, Table
 
-log = logging.getLogger("lakehouse")
+log = logger()
 
 
 @final

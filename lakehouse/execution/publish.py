@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lakehouse.errors import LakehouseError, LineageError, StepError, StorageError, panics_raised
+from lakehouse.errors import LineageError, StepError, StorageError, describe, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Audited, Candidate, discard
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import Fact, Status
 from lakehouse.lineage.table_log import at_version, to_payload, unrecorded
 from lakehouse.partitions import PartitionSet
+from lakehouse.redaction import logger
 
-log = logging.getLogger("lakehouse")
+log = logger()
 
 _REASON = 2000
 """Characters of an error that are recorded."""
@@ -125,7 +125,7 @@ def recording_failure(
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
-        reason = error.message if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        reason = describe(error)
         inputs = pins.inputs(partitions)
         failed = attempt.recorder.fact(Status.FAILED, partitions, inputs=inputs, reason=reason[:_REASON])
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import final
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, StepError, describe
 from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
@@ -29,6 +29,7 @@ class StepResult:
         facts: what was recorded
         seconds: how long it took
         unrecorded: whether lineage doesn't know yet what was published
+        cause: the error that kept some from being made, with the traceback of who raised it
     """
 
     step: str
@@ -44,6 +45,7 @@ class StepResult:
     facts: tuple[Fact, ...] = ()
     seconds: float = 0.0
     unrecorded: bool = False
+    cause: LakehouseError | None = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -79,8 +81,15 @@ class StepResult:
     @classmethod
     def of_failure(cls, step: Step, error: BaseException | str, *, facts: tuple[Fact, ...] = ()) -> StepResult:
         """The result of a step that raised."""
-        message = error.message if isinstance(error, LakehouseError) else str(error)
-        return replace(cls.nothing(step), failed=step.partitions, error=message, facts=facts)
+        failed = replace(cls.nothing(step), failed=step.partitions, facts=facts)
+        if isinstance(error, str):
+            return replace(failed, error=error)
+        cause = error
+        if not isinstance(cause, LakehouseError):
+            # Errors of ours can be sent between processes, whatever they were caused by.
+            cause = StepError(f"{step.id}: {describe(error)}")
+            cause.__cause__ = error
+        return replace(failed, error=describe(error), cause=cause)
 
 
 def merge(results: Sequence[StepResult]) -> StepResult:
@@ -100,6 +109,7 @@ def merge(results: Sequence[StepResult]) -> StepResult:
             facts=(*merged.facts, *one.facts),
             seconds=merged.seconds + one.seconds,
             unrecorded=merged.unrecorded or one.unrecorded,
+            cause=merged.cause or one.cause,
         )
     errors = dict.fromkeys(one.error for one in results if one.error)
     return replace(merged, error="; ".join(errors) or None)

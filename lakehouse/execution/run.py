@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_CAUSES = 5
+"""How many different errors are chained to the one that tells of all."""
+
+
 @final
 @dataclass(frozen=True)
 class AssetSummary:
@@ -85,6 +89,14 @@ class Run:
         """Everything that was recorded."""
         return tuple(fact for result in self.results for fact in result.facts)
 
+    @property
+    def cause(self) -> Exception | None:
+        """The error that kept something from being made, as it was raised; several different ones as a group."""
+        causes = list({result.error: result.cause for result in self.results if result.cause}.values())[:_CAUSES]
+        if len(causes) > 1:
+            return ExceptionGroup("steps failed", causes)
+        return causes[0] if causes else None
+
     def published(self, asset: Asset | str) -> PartitionSet:
         """Which partitions of an asset this run published.
 
@@ -141,7 +153,7 @@ class Run:
             "not everything was published:\n  " + "\n  ".join(lines),
             run=self,
             hint="what passed is published; after the repair, refresh builds what is missing",
-        )
+        ) from self.cause
 
     def _of(self, key: str) -> list[StepResult]:
         return [result for result in self.results if result.asset == key]

@@ -7,10 +7,11 @@ import time
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lakehouse.errors import LineageError
 from lakehouse.partitions import Pairs
+from lakehouse.redaction import redacted
 
 
 def new_id() -> str:
@@ -89,6 +90,11 @@ class CheckResult(Record):
     failing_rows: int = 0
     message: str = ""
 
+    @field_validator("message")
+    @classmethod
+    def _no_secret(cls, value: str, known: ValidationInfo) -> str:
+        return value if known.data.get("passed") else redacted(value)
+
 
 class Fact(Record):
     """What became of some partitions of an asset in one step. Never changed once it is written.
@@ -148,6 +154,11 @@ class Fact(Record):
     host: str = ""
     reason: str = ""
     quarantine: str | None = None
+
+    @field_validator("reason")
+    @classmethod
+    def _no_secret(cls, value: str) -> str:
+        return redacted(value) if value else value
 
     def to_json(self) -> str:
         """As one line of JSON; what is at its default is left out."""

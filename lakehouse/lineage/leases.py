@@ -7,7 +7,6 @@ nobody for long: it ends with the process where that can be seen, and by itself 
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import random
@@ -22,6 +21,7 @@ from lakehouse.definitions.asset import Asset
 from lakehouse.errors import LineageError, shorten
 from lakehouse.lineage import Lease, LineageStore
 from lakehouse.partitions import PartitionSet
+from lakehouse.redaction import logger
 
 TTL: Final = timedelta(seconds=90)
 """How long a lease counts that isn't renewed. Machines' clocks may differ by a good part of it."""
@@ -31,7 +31,7 @@ _FIRST_LOOK, _LONGEST_WAIT = 0.1, 2.0  # seconds between looks at what another r
 _INTERVALS = 200
 """An asset with more intervals than this is leased whole: the store's item stays small."""
 
-log = logging.getLogger("lakehouse")
+log = logger()
 
 
 class Planned(Protocol):

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from lakehouse.errors import SettingsError, nearest, shorten
 from lakehouse.lineage.store import LineageStore
+from lakehouse.redaction import holds_credentials
 
 _FORMS = (
     "sqlite:///lineage.db (relative), sqlite:////data/lineage.db (absolute), "
@@ -36,6 +37,11 @@ def open_lineage(uri: str) -> LineageStore:
         SqliteLineage('/data/lineage.db')
     """
     scheme, mark, rest = uri.partition("://")
+    if any(map(holds_credentials, (uri, *(value for _, value in parse_qsl(uri.partition("?")[2]))))):
+        raise SettingsError(
+            f"{uri!r} holds credentials, which would be written down wherever it is",
+            hint="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
     match scheme if mark else "":
         case "sqlite":
             path = rest.removeprefix("/")

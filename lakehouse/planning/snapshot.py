@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from lakehouse.lineage.dynamic_partitions import dynamics, registered
 from lakehouse.lineage.observations import observe
 from lakehouse.lineage.table_log import unrecorded
 from lakehouse.partitions import Dynamic, Present
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
     from lakehouse.io import TableReader
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
-log = logging.getLogger("lakehouse")
+log = logger()
 
 
 @final

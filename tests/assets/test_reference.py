@@ -1,6 +1,5 @@
 """The reference lakehouse's rules, one by one, on small frames."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import lakehouse.assets as reference
 from lakehouse import Context, PartitionRange
 from lakehouse.assets import bronze, gold, silver, source
+from lakehouse.redaction import logger
 from tests.support.spoil import Fault, spoil
 
 Row = Mapping[str, Any]
@@ -25,7 +25,7 @@ def days(first: str, last: str | None = None) -> PartitionRange:
 def context() -> Context:
     started = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
     whole = bronze.daily.all(started)
-    return Context("run-1", "bronze.raw_flights", whole, 1, started, logging.getLogger("reference"))
+    return Context("run-1", "bronze.raw_flights", whole, 1, started, logger("reference"))
 
 
 def utc(text: str) -> datetime:

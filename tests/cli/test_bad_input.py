@@ -146,6 +146,17 @@ def test_a_lineage_store_that_cannot_be_written(toys: Toys) -> None:
     assert "Traceback" not in said.err
 
 
+def test_a_functions_own_traceback_is_shown_to_those_who_ask(toys: Toys) -> None:
+    toys.world(raises=["2013-01-02"])
+    asked = ("materialize", "bronze.events", "--partitions", "2013-01-01...2013-01-02", "--chunk", "1")
+    assert "Traceback" not in toys(*asked).err
+    said = toys(*asked, "--traceback")
+    assert said.code == 1
+    assert 'raise ValueError("the source is down")' in said.err
+    assert "ValueError: the source is down" in said.err
+    assert said.err.index("Traceback") < said.err.index("failed  bronze.events 2013-01-02")
+
+
 def test_tracebacks_are_there_for_those_who_ask(toys: Toys, monkeypatch: pytest.MonkeyPatch) -> None:
     said = toys("ls", "gold.total", "--traceback")
     assert said.code == 2

@@ -1,6 +1,7 @@
 """Errors: what was given, what is allowed, the next step; and they cross process borders."""
 
 import pickle
+import traceback
 from typing import Any
 
 import pytest
@@ -22,6 +23,32 @@ def test_an_error_survives_pickling(error: LakehouseError) -> None:
     assert type(back) is type(error)
     assert (str(back), back.message, back.hint, back.args) == (str(error), error.message, error.hint, error.args)
     assert vars(back) == vars(error)
+
+
+class Peculiar(Exception):
+    """One that can't be made again from its message, as many libraries' errors can't."""
+
+    def __init__(self, code: int, *, where: str) -> None:
+        super().__init__(f"{code} in {where}")
+
+
+def test_where_an_error_came_from_survives_pickling_as_text() -> None:
+    def theirs() -> None:
+        raise Peculiar(7, where="their own code")
+
+    def ours() -> None:
+        try:
+            theirs()
+        except Peculiar as error:
+            raise LakehouseError("it failed") from error
+
+    with pytest.raises(LakehouseError) as caught:
+        ours()
+    back = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(caught.value))))
+    shown = "".join(traceback.format_exception(back))
+    assert "Peculiar: 7 in their own code" in shown
+    assert "in theirs" in shown
+    assert shown.endswith("LakehouseError: it failed\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ in S3 beside Gold, where nobody looks, is read back from there, and is gone afte
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from lakehouse.integrations.dbt.scratch import Load, digest
 from lakehouse.integrations.dbt.targets import Target
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.io.storage import Location
+from lakehouse.redaction import logger
 
-log = logging.getLogger("lakehouse.dbt")
+log = logger("lakehouse.dbt")
 
 PREFIX = "lakehouse_staging_"
 """How the databases' names begin; a run that was killed leaves its own behind."""

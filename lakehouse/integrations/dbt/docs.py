@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -13,12 +12,13 @@ from lakehouse.definitions.schema import Column
 from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.integrations.dbt.project import DbtProject
 from lakehouse.integrations.dbt.reader import key_of, model_of
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
     from lakehouse.asset_status import AssetStatus
     from lakehouse.lake import Lakehouse
 
-log = logging.getLogger("lakehouse.dbt")
+log = logger("lakehouse.dbt")
 
 _COLORS: Final = {
     Layer.SOURCE: "#5b7083",

@@ -10,8 +10,9 @@ from contextvars import copy_context
 from typing import Any
 
 from lakehouse.errors import SettingsError
+from lakehouse.redaction import logger
 
-log = logging.getLogger("lakehouse.dbt")
+log = logger("lakehouse.dbt")
 
 ONE_AT_A_TIME = threading.RLock()
 """dbt keeps its flags, its adapter and its connections in globals."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import re
 import signal
@@ -26,7 +25,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import AssetContext, FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
-from prefect.logging.handlers import APILogHandler
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_ANALYTICS_ENABLED,
@@ -37,7 +35,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import MaterializingTask
 
-from lakehouse.errors import EngineError, shorten
+from lakehouse.errors import EngineError, LakehouseError, StepError, describe, shorten
 from lakehouse.execution.batch import patience, run_batch
 from lakehouse.execution.engine import Watcher
 from lakehouse.execution.home import Home, RunInfo
@@ -45,9 +43,13 @@ from lakehouse.execution.queue import Queue
 from lakehouse.execution.results import StepResult
 from lakehouse.execution.run import Run
 from lakehouse.integrations.prefect.events import tell_published, tell_updated
+from lakehouse.integrations.prefect.logs import forward_logs
 from lakehouse.lineage import Status
 from lakehouse.planning.batches import StepBatch
 from lakehouse.planning.plan import Plan
+from lakehouse.redaction import logger, redacted
+
+log = logger()
 
 _THREADS = 4
 _STARTUP_SECONDS = 180
@@ -249,18 +251,26 @@ def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
     sources = {_asset_key(uri) for uri in uris} - set(keys.values())
 
     def do(work: _Work | _Packed, after: list[Any]) -> State[Any]:
-        _log_to_prefect()
         batch, upstream, home, info = work.unpacked()
+        forward_logs(step.asset for step in batch.steps)
         context = TaskRunContext.get()
         task_run = context.task_run if context else None
-        results = run_batch(
-            batch,
-            home,
-            info,
-            upstream,
-            attempt=task_run.run_count if task_run else 1,
-            task_run=str(task_run.id) if task_run else None,
-        )
+        try:
+            results = run_batch(
+                batch,
+                home,
+                info,
+                upstream,
+                attempt=task_run.run_count if task_run else 1,
+                task_run=str(task_run.id) if task_run else None,
+            )
+        except LakehouseError:
+            raise
+        except Exception as error:  # whose text Prefect would keep as it is
+            raise StepError(f"{_task_name(batch)}: {describe(error)}") from error
+        for result in results:
+            if result.cause is not None:
+                log.error("%s: %s", result.step, result.error, exc_info=result.cause)
         for step, result in zip(batch.steps, results, strict=True):
             tell_published(step.asset, result, info)
             if result.published:
@@ -293,20 +303,8 @@ def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
         timeout_seconds=retry.timeout,
         cache_policy=NO_CACHE,
         persist_result=False,
+        log_prints=True,
     )
-
-
-def _log_to_prefect() -> None:
-    """Have Prefect keep what the library and the assets' functions log, with the task run that it belongs to."""
-    logger = logging.getLogger("lakehouse")
-    if any(isinstance(handler, APILogHandler) for handler in logger.handlers):
-        return
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.INFO)
-    handler = APILogHandler()
-    # Outside of runs the handler has nowhere to send a record, and warns of it.
-    handler.addFilter(lambda _: FlowRunContext.get() is not None or TaskRunContext.get() is not None)
-    logger.addHandler(handler)
 
 
 def _retryable(error: object) -> bool:
@@ -414,7 +412,9 @@ def connected(watcher: Watcher) -> Iterator[None]:
             changes[PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS] = _STARTUP_SECONDS
         changes[PREFECT_SERVER_ANALYTICS_ENABLED] = False
     with temporary_settings(changes):
-        watcher.waiting(f"Prefect at {url}" if url else "a temporary Prefect server to start (10 to 20 seconds)")
+        watcher.waiting(
+            f"Prefect at {redacted(url)}" if url else "a temporary Prefect server to start (10 to 20 seconds)"
+        )
         fault = _health()
         if fault is not None:
             raise EngineError(

@@ -6,7 +6,6 @@ triggers deployments, so that a backfill of hundreds of steps starts what is dow
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +17,7 @@ from lakehouse.definitions.asset import Asset
 from lakehouse.execution.home import RunInfo
 from lakehouse.execution.results import StepResult
 from lakehouse.partitions import PartitionSet
+from lakehouse.redaction import logger
 
 PUBLISHED: Final = "lakehouse.asset.published"
 """A step has published; its resource is the asset. Partitions, rows, run and table version are in the payload."""
@@ -40,7 +40,7 @@ ROLE: Final = "updated"
 _ASSETS_IN_EVENT = 50
 """Prefect refuses an event with more than 100 related resources, and adds the flow run's own, its tags among them."""
 
-log = logging.getLogger("lakehouse")
+log = logger()
 
 
 def resource_id(asset: str) -> str:

@@ -1,0 +1,113 @@
+"""What people's own code says and raises arrives in Prefect, with its task run, and without secrets."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
+from prefect.logging.handlers import APILogWorker
+
+from lakehouse import Lakehouse, MaterializationFailed
+from lakehouse.errors import StepError
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+
+SECRET = "TOPs3cretKx9"
+SHOP = f'''
+import logging
+import warnings
+
+import polars as pl
+
+from lakehouse import Context, bronze
+
+log = logging.getLogger(__name__)
+
+
+def fetch():
+    password = "{SECRET}"
+    raise ConnectionError(f"postgresql://ann:{{password}}@db/orders doesn't answer")
+
+
+@bronze
+def good(context: Context) -> pl.LazyFrame:
+    log.info("read with password=%s", "{SECRET}")
+    logging.getLogger("elsewhere").warning("that is slow")
+    context.logger.info("by the context")
+    print("printed, api_key={SECRET}")
+    return pl.LazyFrame({{"n": [1]}})
+
+
+@bronze
+def bad() -> pl.LazyFrame:
+    return fetch()
+'''
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """A module of a person's own, whose source is to be had, as tracebacks show it."""
+    (tmp_path / "shop_that_logs.py").write_text(SHOP)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield importlib.import_module("shop_that_logs")
+    sys.modules.pop("shop_that_logs")
+
+
+def _logs(client: SyncPrefectClient, flow_run: str) -> dict[str, list[str]]:
+    """What was logged, by the name of the task run."""
+    APILogWorker.drain_all()
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
+    names = {str(task.id): task.name for task in tasks}
+    found: dict[str, list[str]] = {}
+    for one in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run]))):  # type: ignore[list-item]
+        found.setdefault(names.get(str(one.task_run_id), ""), []).append(one.message)
+    return found
+
+
+def test_what_a_function_logs_prints_and_raises_stands_in_the_log_of_its_task(
+    shop: types.ModuleType, tmp_path: Path, client: SyncPrefectClient
+) -> None:
+    lake = Lakehouse([shop.good, shop.bad], storage=tmp_path / "data", lineage=f"sqlite:///{tmp_path}/lineage.db")
+    with pytest.raises(MaterializationFailed) as caught:
+        lake.materialize("bronze.*", engine="prefect")
+
+    # In Python it is chained.
+    step_error = caught.value.__cause__
+    assert isinstance(step_error, StepError)
+    assert isinstance(step_error.__cause__, ConnectionError)
+    assert step_error.__cause__.__traceback__ is not None
+
+    (flow_run,) = {fact.flow_run for fact in caught.value.run.facts} - {None}
+    assert flow_run is not None
+    logs = _logs(client, flow_run)
+    good, bad = "\n".join(logs["bronze.good"]), "\n".join(logs["bronze.bad"])
+    assert "read with password=***" in good
+    assert "that is slow" in good
+    assert "by the context" in good
+    assert "printed, api_key=***" in good
+    assert "Traceback" in bad
+    assert "shop_that_logs.py" in bad
+    assert "ConnectionError: postgresql://***@db/orders doesn't answer" in bad
+    assert [text for texts in logs.values() for text in texts if SECRET in text] == []
+
+    # Nor do Prefect's states tell it.
+    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
+    assert [task.name for task in tasks if task.state and SECRET in str(task.state)] == []
+
+
+def test_a_record_is_sent_once_however_many_runs_a_process_has_had(
+    shop: types.ModuleType, tmp_path: Path, client: SyncPrefectClient
+) -> None:
+    lake = Lakehouse([shop.good], storage=tmp_path / "data", lineage=f"sqlite:///{tmp_path}/lineage.db")
+    for _ in range(2):
+        run = lake.materialize("bronze.good", engine="prefect")
+    (flow_run,) = {fact.flow_run for fact in run.facts}
+    assert flow_run is not None
+    said = [text for text in _logs(client, flow_run)["bronze.good"] if "by the context" in text]
+    assert len(said) == 1
