@@ -156,7 +156,8 @@ class DeltaLakeTable:
                 if stream.error is not None:
                     raise StepError(f"computing the rows raised {cause(stream.error)}") from stream.error
                 raise error
-            log = bytes(folder.store().get(log_file(0)).bytes()).decode()
+            log = bytes(folder.store().get(log_file(0)).bytes())
+        # Bytes: their lines end where they should, and not at a user's U+2028 or U+0085.
         actions = [json.loads(line) for line in log.splitlines()]
         schema = Schema.from_json(next(a["metaData"]["schemaString"] for a in actions if "metaData" in a))
         adds = [action["add"] for action in actions if "add" in action]

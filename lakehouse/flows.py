@@ -28,14 +28,16 @@ def _name() -> str:
     """What a person recognizes a flow run by: ``refresh +gold.* 2013-01-01...2013-01-31``."""
     given: dict[str, Any] = flow_run.parameters
     dates = [given[p] for p in ("start_date", "end_date") if given.get(p)]
-    what = [given.get("selection") or given.get("asset"), given.get("partitions") or "...".join(dates)]
+    named = given.get("partitions") or "...".join(dates)
+    which = named if isinstance(named, str) else shorten(named, 3)
+    what = [given.get("selection") or given.get("asset"), which]
     return " ".join([flow_run.flow_name.removeprefix("lakehouse-"), *filter(None, what)])
 
 
 @flow(name="lakehouse-refresh", flow_run_name=_name, persist_result=False)
 def refresh(
     selection: str = "*",
-    partitions: str | None = None,
+    partitions: str | list[str] | None = None,
     upstream: Literal["missing", "stale", "all", "none"] = "missing",
     chunk: int | None = None,
 ) -> State[str]:
@@ -43,7 +45,7 @@ def refresh(
 
     Parameters:
         selection: which assets, such as ``+gold.*``
-        partitions: a key, or a range ``a...b`` with both ends; none: all that there could be by now
+        partitions: a key, a range ``a...b`` with both ends, or a list of keys; none: all that there could be by now
         upstream: what to do about inputs
         chunk: partitions in a step, at most
 
@@ -61,7 +63,7 @@ def refresh(
 @flow(name="lakehouse-materialize", flow_run_name=_name, persist_result=False)
 def materialize(
     selection: str,
-    partitions: str | None = None,
+    partitions: str | list[str] | None = None,
     upstream: Literal["missing", "stale", "all", "none"] = "missing",
     chunk: int | None = None,
 ) -> State[str]:
@@ -69,7 +71,7 @@ def materialize(
 
     Parameters:
         selection: which assets, such as ``silver.flights``
-        partitions: a key, or a range ``a...b`` with both ends; none: what is missing
+        partitions: a key, a range ``a...b`` with both ends, or a list of keys as they are; none: what is missing
         upstream: what to do about inputs
         chunk: partitions in a step, at most
 
@@ -117,12 +119,12 @@ def backfill(
 
 
 @flow(name="lakehouse-step", flow_run_name=_name, persist_result=False)
-def step(asset: str, partitions: str | None = None) -> State[str]:
+def step(asset: str, partitions: str | list[str] | None = None) -> State[str]:
     """Build one asset in one step and nothing else, from what is there of its inputs: work to be done elsewhere.
 
     Parameters:
         asset: its key, such as ``silver.flights``
-        partitions: a key, or a range ``a...b`` with both ends; none: what is missing
+        partitions: a key, a range ``a...b`` with both ends, or a list of keys as they are; none: what is missing
 
     Returns:
         what was published, in a line

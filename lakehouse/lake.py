@@ -22,11 +22,11 @@ from lakehouse.execution.engine import Engine, Silent, Watcher
 from lakehouse.execution.home import RunInfo, load
 from lakehouse.execution.run import Run
 from lakehouse.lineage import LineageStore, new_id
-from lakehouse.lineage.dynamic_partitions import dynamics, register, retire
+from lakehouse.lineage.dynamic_partitions import dynamic_of, dynamics, register, retire
 from lakehouse.lineage.leases import Leases
 from lakehouse.lineage.open import open_lineage
 from lakehouse.lineage.provenance import Trace, trace
-from lakehouse.partitions import Dynamic, PartitionSelection, PartitionSet, Present
+from lakehouse.partitions import PartitionSelection, PartitionSet, Present
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
 from lakehouse.planning.snapshot import Snapshot, take_snapshot
@@ -377,12 +377,15 @@ class Lakehouse:
         sources = [asset for asset in self.graph if asset.external and any(dynamics(asset.partitions))]
         return self.snapshot_of(sources, now=now).now
 
-    def add_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
+    def add_partitions(
+        self, asset: Asset | str, keys: str | Iterable[str], *, dimension: str | None = None
+    ) -> PartitionSet:
         """Register keys of an asset's dynamic partitions, for all assets whose partitions have the same name.
 
         Parameters:
             asset: the asset, or its key
-            keys: a key, or several
+            keys: a key, or several; each is taken as it is
+            dimension: which of the asset's dimensions they are of, where more than one is dynamic
 
         Returns:
             those that were not registered yet
@@ -391,14 +394,19 @@ class Lakehouse:
             UnknownAsset: no such asset
             PartitionError: it has no dynamic partitions, or a key can't be one
         """
-        return register(self.lineage_store, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+        users = (one.partitions for one in self.graph)
+        found = dynamic_of(self.graph[asset], dimension)
+        return register(self.lineage_store, found, [keys] if isinstance(keys, str) else keys, users=users)
 
-    def remove_partitions(self, asset: Asset | str, keys: str | Iterable[str]) -> PartitionSet:
+    def remove_partitions(
+        self, asset: Asset | str, keys: str | Iterable[str], *, dimension: str | None = None
+    ) -> PartitionSet:
         """Take keys of an asset's dynamic partitions out of the register; what was built of them stays.
 
         Takes and raises what [Lakehouse.add_partitions][] does; returns those that were registered.
         """
-        return retire(self.lineage_store, self._dynamic(asset), [keys] if isinstance(keys, str) else keys)
+        found = dynamic_of(self.graph[asset], dimension)
+        return retire(self.lineage_store, found, [keys] if isinstance(keys, str) else keys)
 
     def load(
         self, asset: Asset | str, partitions: PartitionSelection | None = None, *, version: int | None = None
@@ -461,16 +469,6 @@ class Lakehouse:
     def _record(self, snapshot: Snapshot) -> None:
         if found := snapshot.unrecorded:
             self.lineage_store.append(found)
-
-    def _dynamic(self, asset: Asset | str) -> Dynamic:
-        found = self.graph[asset]
-        one = next(dynamics(found.partitions), None)
-        if one is None:
-            raise PartitionError(
-                f"{found.key} ({found.partitions}) has no dynamic partitions",
-                hint="keys are registered for Dynamic(...) alone",
-            )
-        return one
 
     def _partitions(self, asset: Asset, wanted: PartitionSelection) -> PartitionSet:
         try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, final
 
 from lakehouse.cli.failures import ExitCode, complain, wants_traceback, write_traceback
 from lakehouse.definitions.asset import Layer
-from lakehouse.display.formatting import argument, command, count
+from lakehouse.display.formatting import command, count, options
 from lakehouse.display.page import Page
 from lakehouse.display.plans import up_to_date
 from lakehouse.display.progress import Progress, progress
@@ -59,7 +59,7 @@ class Command:
         request = self.request
         words = ["lakehouse", request.verb, str(request.targets)]
         if request.partitions is not None:
-            words += ["--partitions", str(request.partitions)]
+            words += options(request.partitions)
         if request.upstream != "missing":
             words += ["--upstream", request.upstream]
         if request.chunk is not None:
@@ -127,7 +127,7 @@ def mend(lake: Lakehouse, asked: Command, run: Run) -> list[tuple[str, str]]:
     sources = _sources(lake, run)
     if sources:
         keys, part = sources
-        which = argument(part) if 0 < len(part.ranges) <= _RANGES else request.partitions
+        which = part if _few(part) else request.partitions
         downstream = replace(
             request,
             verb="materialize",
@@ -150,13 +150,18 @@ def _again(asked: Command) -> Command:
     return replace(asked, request=replace(asked.request, verb="refresh")) if goes_on else asked
 
 
-def _absent(run: Run) -> str | None:
-    """The partitions of the targets that are not published, as ``--partitions`` takes them; None: no few ranges."""
+def _few(part: PartitionSet) -> bool:
+    """Whether a command line has room for some partitions."""
+    return 0 < len(part.ranges) <= _RANGES and len(options(part)) <= 2 * _RANGES
+
+
+def _absent(run: Run) -> PartitionSet | None:
+    """The partitions of the targets that are not published; None: there are none, or more than a few ranges."""
     known = [one for one in run.summaries() if one.asset in run.plan.targets and one.asset.partitioned]
     if len({one.asset.partitions.domain for one in known}) != 1:
         return None
     absent = known[0].asset.partitions.union(part for one in known for part in (one.failed, one.rejected, one.skipped))
-    return argument(absent) if 0 < len(absent.ranges) <= _RANGES else None
+    return absent if _few(absent) else None
 
 
 def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None:

@@ -33,7 +33,15 @@ Partitions = Annotated[
 ]
 OfAsset = Annotated[
     str | None,
-    Parameter(name=["--partition", "--partitions", "-p"], help="Which partitions: a key, a range a...b, several."),
+    Parameter(name=["--partitions", "-p"], help="Which partitions: a key, a range a...b, several with commas."),
+]
+PartitionKeys = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--partition",
+        negative=(),
+        help="A partition by its key, as it is, whatever it holds; may be repeated.",
+    ),
 ]
 Upstream = Annotated[
     Literal["missing", "stale", "all", "none"],
@@ -82,6 +90,7 @@ def ls(*selection: Selection, json: Json = False) -> ExitCode:
 def plan(
     *selection: Selection,
     partitions: Partitions = None,
+    partition: PartitionKeys = None,
     upstream: Upstream = "missing",
     refresh: Annotated[
         bool, Parameter(negative=(), help="Plan what refresh does, not materialize: leave what is there.")
@@ -103,7 +112,9 @@ def plan(
     from lakehouse.planning.request import Request
 
     lake = _lake()
-    request = Request("refresh" if refresh else "materialize", _required(selection), partitions, upstream, chunk)
+    request = Request(
+        "refresh" if refresh else "materialize", _required(selection), asked(partitions, partition), upstream, chunk
+    )
     found = lake.plan_for(request)
     command = Command(request).text()
     page = Page(sys.stdout)
@@ -117,6 +128,7 @@ def plan(
 def refresh(
     *selection: Selection,
     partitions: Partitions = None,
+    partition: PartitionKeys = None,
     upstream: Upstream = "missing",
     chunk: Chunk = None,
     engine: Engine = None,
@@ -138,7 +150,7 @@ def refresh(
     from lakehouse.cli.building import Command, build
     from lakehouse.planning.request import Request
 
-    request = Request("refresh", _required(selection), partitions, upstream, chunk)
+    request = Request("refresh", _required(selection), asked(partitions, partition), upstream, chunk)
     return build(_lake(), Command(request, engine, runner))
 
 
@@ -148,6 +160,7 @@ def backfill(
         str | None,
         Parameter(name=["--partitions", "-p"], help="Which partitions: a range a...b, with both ends included."),
     ] = None,
+    partition: PartitionKeys = None,
     chunk: Chunk = None,
     parallel: Annotated[
         int | None, Parameter(validator=Number(gte=1), help="Chunks side by side. Default: 4, or the setting workers.")
@@ -172,13 +185,14 @@ def backfill(
     from lakehouse.cli.building import Command, build
     from lakehouse.planning.request import Request
 
-    request = Request("backfill", _required(selection), partitions, upstream, chunk)
+    request = Request("backfill", _required(selection), asked(partitions, partition), upstream, chunk)
     return build(_lake(), Command(request, engine, runner, parallel))
 
 
 def materialize(
     *selection: Selection,
     partitions: Partitions = None,
+    partition: PartitionKeys = None,
     upstream: Upstream = "missing",
     chunk: Chunk = None,
     engine: Engine = None,
@@ -198,7 +212,7 @@ def materialize(
     from lakehouse.cli.building import Command, build
     from lakehouse.planning.request import Request
 
-    request = Request("materialize", _required(selection), partitions, upstream, chunk)
+    request = Request("materialize", _required(selection), asked(partitions, partition), upstream, chunk)
     return build(_lake(), Command(request, engine, runner))
 
 
@@ -270,9 +284,16 @@ def partitions(
     asset: AssetKey,
     *,
     add: Annotated[
-        list[str] | None, Parameter(negative=(), help="Register this key of its dynamic partitions.")
+        list[str] | None,
+        Parameter(negative=(), help="Register a key, as it is; may be repeated."),
     ] = None,
-    remove: Annotated[list[str] | None, Parameter(negative=(), help="Take keys out of the register.")] = None,
+    remove: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="Take a key out of the register; may be repeated."),
+    ] = None,
+    dimension: Annotated[
+        str | None, Parameter(help="The dimension that keys are of, where several of the asset's are dynamic.")
+    ] = None,
     json: Json = False,
 ) -> ExitCode:
     """List the partitions that an asset can have by now, or register keys of dynamic ones.
@@ -282,22 +303,22 @@ def partitions(
     Examples:
 
       lakehouse partitions silver.flights
-      lakehouse partitions bronze.orders --add acme,globex
+      lakehouse partitions bronze.orders --add acme --add globex
     """
-    from lakehouse.display.formatting import count
+    from lakehouse.display.formatting import count, listed
 
     lake = _lake()
     found = lake.graph[asset]
     if add:
-        lake.add_partitions(found, _each(add))
+        lake.add_partitions(found, add, dimension=dimension)
     if remove:
-        lake.remove_partitions(found, _each(remove))
+        lake.remove_partitions(found, remove, dimension=dimension)
     there = found.partitions.all(lake.present())
     page = Page(sys.stdout)
     if json:
         page.json({"asset": found.key, "kind": found.partitions.kind, "partitions": there.to_pairs()})
         return ExitCode.WELL
-    for one in there.ranges:
+    for one in listed(there):
         page.write(f"{one}\n")
     if page.terminal:
         page.print(f"{count(len(there), 'partition')}: {found.partitions}")
@@ -332,7 +353,8 @@ def lineage(
     asset: AssetKey,
     /,
     *,
-    partition: OfAsset = None,
+    partitions: OfAsset = None,
+    partition: PartitionKeys = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1), help="Lines in each part, at most. Default: 30.")] = 30,
     json: Json = False,
 ) -> ExitCode:
@@ -349,7 +371,7 @@ def lineage(
     from lakehouse.display.lineage import trace_json, traced
 
     lake = _lake()
-    found = lake.lineage(asset, partition)
+    found = lake.lineage(asset, asked(partitions, partition))
     page = Page(sys.stdout)
     if json:
         page.json(trace_json(found))
@@ -363,7 +385,8 @@ def show(
     asset: AssetKey,
     /,
     *,
-    partition: OfAsset = None,
+    partitions: OfAsset = None,
+    partition: PartitionKeys = None,
     limit: Annotated[
         int | None,
         Parameter(validator=Number(gte=0), help="Rows, at most. Default: 20 on a terminal, else all."),
@@ -387,7 +410,8 @@ def show(
 
     lake = _lake()
     found = lake.graph[asset]
-    chosen = None if partition is None else found.partitions.select(partition, now=lake.present())
+    wanted = asked(partitions, partition)
+    chosen = None if wanted is None else found.partitions.select(wanted, now=lake.present())
     frame = _held_rows(lake, found, chosen) if quarantined else _rows(lake, found, chosen)
     page = Page(sys.stdout)
     if not page.terminal:
@@ -435,9 +459,17 @@ def docs(
 # ── what the commands have in common ──────────────────────────────────────────────────────
 
 
-def _each(words: list[str]) -> list[str]:
-    """Keys as they are written everywhere: commas stand between them."""
-    return [key.strip() for word in words for key in word.split(",")]
+def asked(partitions: str | None, keys: list[str] | None) -> str | list[str] | None:
+    """What was asked for: ``--partitions``, or a list of each ``--partition``.
+
+    Raises:
+        LakehouseError: both were given
+    """
+    if keys is None or partitions is None:
+        return partitions if keys is None else keys
+    raise LakehouseError(
+        "--partitions and --partition were both given", hint="name them all by --partition, once for each"
+    )
 
 
 def _lake() -> Lakehouse:

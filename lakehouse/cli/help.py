@@ -38,6 +38,8 @@ Partitions are written as their keys, in a range both ends are included
   2013-01-31                    a day; 2013-01 a month, 2013-01-31T05:00 an hour
   2013-01-01...2013-01-31       a range
   2013-01-01,2013-02-01...2013-02-05
+  --partition 'Acme, Inc.'      one key as it is, whatever it holds; may be repeated
+                                (--partition=-x for one that begins with -)
 
 Exit codes
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from lakehouse.cli.commands import PartitionKeys, asked
 from lakehouse.cli.failures import ExitCode
 from lakehouse.display.page import Page
 from lakehouse.errors import LakehouseError
@@ -82,6 +83,7 @@ def forget(
     /,
     *,
     partitions: Partitions = None,
+    partition: PartitionKeys = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -95,7 +97,7 @@ def forget(
       lakehouse state forget silver.flights -p 2013-01-01...2013-01-31
       lakehouse state forget gold.route_delays --yes
     """
-    return _do(_maintenance().forget(asset, partitions), dry_run=dry_run, yes=yes, json=json)
+    return _do(_maintenance().forget(asset, asked(partitions, partition)), dry_run=dry_run, yes=yes, json=json)
 
 
 def wipe(
@@ -103,6 +105,7 @@ def wipe(
     /,
     *,
     partitions: Partitions = None,
+    partition: PartitionKeys = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
@@ -117,7 +120,7 @@ def wipe(
       lakehouse state wipe silver.flights -p 2013-01-15
       lakehouse state wipe silver.flights -p 2013-01-15 --dry-run
     """
-    return _do(_maintenance().wipe(asset, partitions), dry_run=dry_run, yes=yes, json=json)
+    return _do(_maintenance().wipe(asset, asked(partitions, partition)), dry_run=dry_run, yes=yes, json=json)
 
 
 def retain(

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 from lakehouse.lineage import CheckResult, Status
-from lakehouse.partitions import Now, Pairs, Partitions, PartitionSet, Unpartitioned
+from lakehouse.partitions import (
+    Now,
+    Pairs,
+    Partitions,
+    PartitionSelection,
+    PartitionSet,
+    TimePartitions,
+    Unpartitioned,
+)
 
 PUBLISHED: Final = "green"
 HELD: Final = "yellow"
@@ -114,7 +122,7 @@ def extent(partitions: PartitionSet, limit: int = 4) -> str:
         return "none"
     if isinstance(partitions.partitions, Unpartitioned):
         return "whole"
-    parts = _parts(partitions)
+    parts = listed(partitions)
     rest = len(parts) - limit
     return f"{', '.join(parts[:limit])} and {rest:,} more" if rest > 0 else ", ".join(parts)
 
@@ -123,7 +131,7 @@ def stacked(partitions: PartitionSet) -> str:
     """The same where there is little room: a range to a line; where there are many, the one around them."""
     if not partitions or isinstance(partitions.partitions, Unpartitioned):
         return extent(partitions)
-    parts = _parts(partitions)
+    parts = listed(partitions)
     if len(parts) <= _STACK:
         return "\n".join(parts)
     if not partitions.partitions.ordered:
@@ -131,7 +139,7 @@ def stacked(partitions: PartitionSet) -> str:
     return f"{partitions.extent}\nwith {count(len(parts) - 1, 'gap')}"
 
 
-def _parts(partitions: PartitionSet) -> list[str]:
+def listed(partitions: PartitionSet) -> list[str]:
     """Ranges; keys where those between two keys aren't known from the two."""
     return [str(r) for r in partitions.ranges] if partitions.partitions.ordered else partitions.keys()
 
@@ -149,9 +157,29 @@ def named(asset: str, partitions: PartitionSet) -> str:
     return asset if whole else f"{asset} {extent(partitions)}"
 
 
-def argument(partitions: PartitionSet) -> str:
-    """Partitions as ``--partitions`` takes them, with commas between."""
-    return ",".join(_parts(partitions))
+def options(wanted: PartitionSelection) -> list[str]:
+    """Words of a command line that name partitions: text as it is; keys that may hold anything, each by itself.
+
+    Examples:
+        >>> from lakehouse import Daily, Static
+        >>> options(Daily("2013-01-01").select("2013-01-01...2013-01-04,2013-01-09"))
+        ['--partitions', '2013-01-01...2013-01-04,2013-01-09']
+        >>> options(Static(["a", "b,c", "-d"]).select(["b,c", "-d"]))
+        ['--partition', 'b,c', '--partition=-d']
+    """
+    if isinstance(wanted, str):
+        return ["--partitions", wanted]
+    if isinstance(wanted, PartitionSet):
+        words = listed(wanted)
+        if isinstance(wanted.partitions, TimePartitions):
+            return ["--partitions", ",".join(words)]
+    else:
+        words = [str(one) for one in wanted] if isinstance(wanted, Iterable) else [str(wanted)]
+    return [word for one in words for word in _option(one)]
+
+
+def _option(key: str) -> tuple[str, ...]:
+    return (f"--partition={key}",) if key.startswith("-") or not key else ("--partition", key)
 
 
 def partitioning(partitions: Partitions, now: Now) -> str:

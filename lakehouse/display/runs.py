@@ -10,11 +10,12 @@ from rich.text import Text
 from lakehouse.display.formatting import (
     ENDED,
     HELD,
-    argument,
+    command,
     count,
     extent,
     finding,
     named,
+    options,
     place,
     places,
     seconds,
@@ -99,8 +100,9 @@ def _held(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
         part = one.asset.partitions.from_pairs(fact.partitions)
         text = f"{named(one.asset.key, part)} ({count(fact.rows, 'row')}): {fact.reason}"
         if fact.quarantine:
-            which = f" --partition {argument(part)}" if one.asset.partitioned else ""
-            text += f"\nlook: lakehouse show {one.asset.key} --quarantined{which}\nfile: {place(fact.quarantine)}"
+            which = options(part) if one.asset.partitioned else []
+            look = command("lakehouse", "show", one.asset.key, "--quarantined", *which)
+            text += f"\nlook: {look}\nfile: {place(fact.quarantine)}"
         yield _word(Status.REJECTED), text
 
 

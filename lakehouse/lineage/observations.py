@@ -130,7 +130,7 @@ def observe(asset: Asset, known: AssetState) -> list[Fact]:
     """
     versions = look(asset).versions
     changed = observation(asset, versions, known.digests(known.present))
-    gone = known.present - _set(asset, versions)
+    gone = known.present - asset.partitions.of_keys(versions)
     facts = [changed] if changed else []
     return [*facts, _fact(asset, Status.WIPED, gone, "")] if gone else facts
 
@@ -144,7 +144,7 @@ def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, s
         known: what stands for what was found before, by partition key
     """
     digests = {key: _digest(version) for key, version in versions.items()}
-    changed = _set(asset, {key: digest for key, digest in digests.items() if known.get(key) != digest})
+    changed = asset.partitions.of_keys(key for key, digest in digests.items() if known.get(key) != digest)
     if not changed:
         return None
     return _fact(asset, Status.OBSERVED, changed, "".join(digests[key] for key in changed))
@@ -153,11 +153,6 @@ def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, s
 def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str) -> Fact:
     # Time stands where others have the version of their table: two who look at once need two numbers.
     return Recorder(asset=asset.key).fact(status, partitions, version=time.time_ns() // 1000, digests=digests)
-
-
-def _set(asset: Asset, keys: Mapping[str, object]) -> PartitionSet:
-    ordinals = [asset.partitions.parse(key) for key in keys]
-    return PartitionSet(asset.partitions, tuple((o, o + 1) for o in ordinals))
 
 
 def _digest(version: str) -> str:

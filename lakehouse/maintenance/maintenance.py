@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +26,13 @@ from lakehouse.errors import (
 )
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
-from lakehouse.lineage.dynamic_partitions import register, registered, retire
+from lakehouse.lineage.dynamic_partitions import check_room, dynamic_keys, register, registered, retire
 from lakehouse.lineage.reads import Read, Reads
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import facts_in_log, from_payload, to_payload, unrecorded
 from lakehouse.maintenance.changes import Action, Change
-from lakehouse.partitions import Dynamic, Partitions, PartitionSet, Present, Static
+from lakehouse.partitions import FOREVER, WHOLE_MARK, Dynamic, Partitions, PartitionSet, Present, Static
 
 if TYPE_CHECKING:
     from lakehouse.io.delta import DeltaLakeTable
@@ -166,6 +167,7 @@ class Maintenance:
             known = self._look(asset)
             state = AssetState.fold(both, known.facts)
             was, now = both.select([old]), both.select([new])
+            check_room(now, (one.partitions for one in self.lake.graph))
             if not was <= state.present:
                 done = any((old, new) in fact.renamed for fact in known.facts)
                 if not done and len(chosen) == 1:
@@ -178,7 +180,7 @@ class Maintenance:
             if now <= state.present:
                 raise PartitionError(
                     f"{asset.key} {new} is published already, so it can't take over {old}",
-                    hint=f"lakehouse state wipe {asset.key} -p {new}",
+                    hint=f"lakehouse state wipe {asset.key} --partition {shlex.quote(new)}",
                 )
             text = f"{old} becomes {new}: {_rows(known.table, was)} written anew, in one commit"
             actions.append(Action(asset.key, text, partial(self._rename_rows, asset, both, old, new), (old, new)))
@@ -549,10 +551,18 @@ class Maintenance:
             raise PartitionError(
                 f"{asset.key} is partitioned ({asset.partitions}): say which partitions", hint="-p '*': all of them"
             )
-        if wanted is None or wanted == "*":
+        if wanted is None:
             return known
+        # Whatever anything is known of can be named: also keys that left the register, and what isn't over yet.
+        facts = (asset.partitions.from_pairs(fact.partitions) for fact in self._look(asset).facts)
+        every = asset.partitions.union([known, *facts])
+        if wanted == WHOLE_MARK and WHOLE_MARK not in every:
+            return known
+        keys: dict[str, set[str]] = {}
+        for name, part in dynamic_keys(every):
+            keys.setdefault(name, {*self._present.keys.get(name, ())}).update(part)
         try:
-            present = self.lake.present() if "*" in str(wanted) else None
+            present = Present(self.now if WHOLE_MARK in str(wanted) else FOREVER, keys)
             return asset.partitions.select(wanted, now=present) & known
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
@@ -686,7 +696,7 @@ def _register(lake: Lakehouse, definition: Dynamic, part: PartitionSet) -> None:
 
 
 def _register_anew(lake: Lakehouse, definition: Dynamic, old: str, new: str) -> None:
-    register(lake.lineage_store, definition, [new])
+    register(lake.lineage_store, definition, [new], users=(asset.partitions for asset in lake.graph))
     retire(lake.lineage_store, definition, [old])
 
 

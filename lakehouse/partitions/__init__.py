@@ -6,6 +6,8 @@ thousand strings. Nothing here knows the clock: where "now" matters it is an arg
 """
 
 from lakehouse.partitions.core import (
+    FOREVER,
+    WHOLE_MARK,
     Key,
     Now,
     Pairs,
@@ -33,7 +35,9 @@ from lakehouse.partitions.multi import Multi
 from lakehouse.partitions.time import WEEKDAYS, Daily, Every, Hourly, Monthly, TimePartitions, Weekly
 
 __all__ = [
+    "FOREVER",
     "WEEKDAYS",
+    "WHOLE_MARK",
     "All",
     "Cron",
     "Daily",

@@ -15,6 +15,9 @@ from lakehouse.errors import PartitionError
 RANGE_MARK = "..."
 WHOLE_MARK = "*"
 
+LONGEST_TOKEN = 244
+"""Characters of a partition's name in storage, at most: file names have 255, of which ``_partition=`` takes its own."""
+
 Key = str | int | date | datetime
 """What can name one partition: its key, or the value behind it."""
 
@@ -489,6 +492,15 @@ class Partitions(ABC):
         """No partition."""
         return PartitionSet(self)
 
+    def of_keys(self, keys: Iterable[object]) -> PartitionSet:
+        """The partitions of some keys, in range or not.
+
+        Raises:
+            PartitionError: a key in the wrong form
+        """
+        ordinals = map(self.parse, keys)
+        return PartitionSet(self, tuple((o, o + 1) for o in ordinals))
+
     def union(self, sets: Iterable[PartitionSet]) -> PartitionSet:
         """Several sets as one.
 
@@ -514,20 +526,37 @@ class Partitions(ABC):
     def select(self, wanted: object, *, now: Now | None = None) -> PartitionSet:
         """Read what a person asked for, and see that it lies within the definition's range.
 
+        This is how partitions are named, for every verb:
+
+        - *A list* (a tuple, a set, whatever is iterated over) holds keys. Each stands for itself, whatever is in it:
+          ``["b,c"]`` is one key, and so is ``["*"]``.
+        - *Text* that is a key of the definition, or one that is registered, is that key. Any other is read as an
+          expression: a range ``"a...b"`` with both ends included, ``"*"`` (all), or several with commas between, around
+          which blanks don't count. Where a key that is there holds a comma, and the expression could mean it or its
+          parts, it is refused.
+        - A [PartitionSet][] or a [PartitionRange][] is what it is. Dates and numbers are keys as their text.
+        - *Pieces of time*: a longer one stands for all that begin in it: ``"2013-01"``, ``"2013...2014"``. No key of
+          time looks like an expression, so that lists may hold both.
+        - *Several dimensions*: each in its own words, with ``|`` between, or a mapping of each dimension's name to what
+          is wanted of it; those that it doesn't name are wanted whole.
+
+        On the command line ``--partition KEY`` is an item of a list, and may be repeated; ``--partitions`` is text.
+
         Parameters:
-            wanted: a key, a range ``"a...b"`` (both ends included), ``"*"`` (all), several of these with commas
-                between, a list of them, a [PartitionRange][] or a [PartitionSet][]. For pieces of time, a
-                longer piece also stands for all that begin in it: ``"2013-01"``, ``"2013...2014"``.
+            wanted: which partitions, as above
             now: the present; without it, partitions that don't come to an end aren't bounded
 
         Raises:
-            PartitionError: wrong form, out of range, or a reversed range
+            PartitionError: wrong form, out of range, a reversed range, or one that could mean other keys
 
         Examples:
-            >>> from lakehouse import Daily
+            >>> from lakehouse import Daily, Static
             >>> daily = Daily("2013-01-01", end="2014-01-01")
             >>> len(daily.select("2013-01-01...2013-12-31")), len(daily.select("2013-02"))
             (365, 28)
+            >>> customers = Static(["b", "c", "b,c", "d"])
+            >>> [customers.select(wanted).keys() for wanted in ("b,c", ["b,c"], ["b", "c"], "b, d")]
+            [['b,c'], ['b,c'], ['b', 'c'], ['b', 'd']]
         """
         present = None if now is None else Present.of(now)
         chosen = PartitionSet(self, tuple(self._spans(wanted, present)))
@@ -627,10 +656,18 @@ class Partitions(ABC):
             yield from self._spans_of_text(wanted, now)
         elif isinstance(wanted, Iterable):
             for one in wanted:
-                yield from self._spans(one, now)
+                yield from self._spans_of_item(one, now)
         else:
             ordinal = self.parse(wanted)
             yield ordinal, ordinal + 1
+
+    def _spans_of_item(self, item: object, now: Present | None) -> Iterator[Span]:
+        """What an item of a list stands for: text for the key that it is."""
+        if isinstance(item, str):
+            ordinal = self.parse(item)
+            yield ordinal, ordinal + 1
+        else:
+            yield from self._spans(item, now)
 
     def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
         for part in text.split(","):
@@ -668,4 +705,7 @@ def within(spans: Sequence[Span], ordinal: int) -> bool:
 
 
 PartitionSelection = Key | PartitionSet | Iterable[Key | PartitionSet]
-"""What a person may name: a key, a range ``"a...b"`` with both ends, a set, or several of these."""
+"""What a person may name: a key, a range ``"a...b"`` with both ends, a set, or a list of keys as they are.
+
+How it is read, says [Partitions.select][].
+"""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, final
 
 from lakehouse.errors import DefinitionError, PartitionError, nearest, shorten
-from lakehouse.partitions.core import Key, Now, Pairs, PartitionRange, Partitions, PartitionSet, Present, Span
+from lakehouse.partitions.core import (
+    LONGEST_TOKEN,
+    Key,
+    Now,
+    Pairs,
+    PartitionRange,
+    Partitions,
+    PartitionSet,
+    Present,
+    Span,
+)
 
 
 @final
@@ -52,9 +64,52 @@ class Unpartitioned(Partitions):
         return "unpartitioned"
 
 
+@dataclass(frozen=True, kw_only=True)
+class KeyedPartitions(Partitions):
+    """Partitions whose keys are text that people give: see [Static][] and [Dynamic][]."""
+
+    @property
+    def ordered(self) -> bool:
+        return False
+
+    @abstractmethod
+    def _known(self, now: Present | None) -> Collection[str]:
+        """The keys that are there, as far as that can be said."""
+
+    def token(self, ordinal: int) -> str:
+        return escaped(self.key(ordinal))
+
+    def from_token(self, token: str) -> int:
+        return self.parse(_plain(token))
+
+    def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
+        known = self._known(now)
+        words = [text] if text in known else text.split(",")
+        self._check_clear(text, words, known)
+        for word in words:
+            # A key may hold dots or blanks of its own.
+            key = next((one for one in (word, word.strip()) if one in known), None)
+            if key is None:
+                yield from super()._spans_of_text(word, now)
+            else:
+                yield from self._spans_of_item(key, now)
+
+    def _check_clear(self, text: str, words: Sequence[str], known: Collection[str]) -> None:
+        """See that no neighbours among words could also be one key, which holds the commas between them."""
+        most = max((key.count(",") for key in known), default=0) if len(words) > 1 else 0
+        for first in range(len(words)):
+            for last in range(first + 2, min(first + most + 1, len(words)) + 1):
+                both = ",".join(words[first:last])
+                if both in known or both.strip() in known:
+                    raise PartitionError(
+                        f"{text!r} can be read in more than one way: {both.strip()!r} is a key too",
+                        hint="give a list of keys; on the command line, each with --partition",
+                    )
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
-class Static(Partitions):
+class Static(KeyedPartitions):
     """A partition for each of a fixed list of keys.
 
     Parameters:
@@ -62,7 +117,7 @@ class Static(Partitions):
         column: the column whose value (as text) is the key
 
     Raises:
-        DefinitionError: no keys, an empty one, or one twice
+        DefinitionError: no keys, an empty one, one twice, or one that can be no name in storage
 
     Examples:
         >>> Static(["EWR", "JFK", "LGA"], column="origin").select("JFK").keys()
@@ -78,6 +133,9 @@ class Static(Partitions):
         index = {key: i for i, key in enumerate(listed)}
         if isinstance(keys, str) or not listed or "" in index or len(index) != len(listed):
             raise DefinitionError(f"static partitions need a list of different, non-empty keys; given {keys!r:.100}")
+        for key in listed:
+            if why := _unfit(key, LONGEST_TOKEN):
+                raise DefinitionError(f"static partitions can't have the key {key!r:.60}: {why}")
         object.__setattr__(self, "keys", listed)
         object.__setattr__(self, "column", column)
         object.__setattr__(self, "_index", index)
@@ -85,9 +143,10 @@ class Static(Partitions):
     def __hash__(self) -> int:
         return hash((self.keys, self.column))
 
-    @property
-    def ordered(self) -> bool:
-        return False
+    @cached_property
+    def longest(self) -> int:
+        """How many characters the longest of their names in storage has."""
+        return max(len(escaped(key)) for key in self.keys)
 
     @property
     def domain(self) -> tuple[Any, ...]:
@@ -120,17 +179,8 @@ class Static(Partitions):
                 hint=nearest(str(key), self.keys),
             ) from None
 
-    def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
-        if text in self._index:  # a key may hold a comma or dots of its own
-            yield self._index[text], self._index[text] + 1
-        else:
-            yield from super()._spans_of_text(text, now)
-
-    def token(self, ordinal: int) -> str:
-        return _escaped(self.keys[ordinal])
-
-    def from_token(self, token: str) -> int:
-        return self.parse(_plain(token))
+    def _known(self, now: Present | None) -> Collection[str]:
+        return self._index
 
     def __str__(self) -> str:
         return f"static {shorten(self.keys, 3)}"
@@ -138,11 +188,11 @@ class Static(Partitions):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Dynamic(Partitions):
+class Dynamic(KeyedPartitions):
     """A partition for each key that was registered under a name; keys may be added at any time.
 
-    Which keys there are is no part of the definition: a [Present][] brings them along. A key is any printable text
-    without ``|``; as a path it takes 200 characters at most (a letter of the alphabet, a
+    Which keys there are is no part of the definition: a [Present][] brings them along. A key is any text
+    without control characters and ``|``; in a path it takes 200 characters at most (a letter of the alphabet, a
     digit, ``-`` and ``_`` take one; any other character three for each byte).
 
     Parameters:
@@ -164,7 +214,7 @@ class Dynamic(Partitions):
 
     name: str
     kind: ClassVar[str] = "dynamic"
-    _LONGEST: ClassVar[int] = 200
+    LONGEST: ClassVar[int] = 200
 
     def __init__(self, name: str, *, column: str | None = None) -> None:
         if not isinstance(name, str) or not name.strip():
@@ -174,10 +224,6 @@ class Dynamic(Partitions):
             )
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "column", column)
-
-    @property
-    def ordered(self) -> bool:
-        return False
 
     @property
     def scattered(self) -> bool:
@@ -201,11 +247,10 @@ class Dynamic(Partitions):
 
     @property
     def form(self) -> str:
-        return f"text of 1 to {self._LONGEST} printable characters, without |"
+        return f"text of 1 to {self.LONGEST} printable characters, without |"
 
     def all(self, now: Now) -> PartitionSet:
-        ordinals = (self.parse(key) for key in Present.of(now).keys.get(self.name, ()))
-        return PartitionSet(self, tuple((o, o + 1) for o in ordinals))
+        return self.of_keys(Present.of(now).keys.get(self.name, ()))
 
     def possible(self, chosen: PartitionSet) -> PartitionSet:
         return chosen
@@ -217,22 +262,25 @@ class Dynamic(Partitions):
     def parse(self, key: object) -> int:
         text = str(key) if isinstance(key, str | int) and not isinstance(key, bool) else ""
         # Most keys are plain and short; only of others it takes counting.
-        plain = text.isalnum() and text.isascii() and len(text) <= self._LONGEST
-        if not plain and (not text.isprintable() or "|" in text or not 0 < len(_escaped(text)) <= self._LONGEST):
-            raise self._wrong(key)
+        plain = text.isalnum() and text.isascii() and len(text) <= self.LONGEST
+        if not plain and (why := self._unfit(text)):
+            raise PartitionError(self._wrong(key).message, hint=why)
         # Text and integer for each other, without a list of keys. A one stands before the text, so that its length is
         # kept; only every other integer is a key, so that no two keys touch and no range is more than one of them.
         return int.from_bytes(b"\x01" + text.encode(), "big") << 1
 
+    def _unfit(self, text: str) -> str | None:
+        if "|" in text:
+            return "| stands between the keys of several dimensions"
+        if _CONTROL.search(text):
+            return "it holds a control character"
+        return _unfit(text, self.LONGEST)
+
     def contiguous(self, low: int, high: int) -> bool:
         return high - low == 1
 
-    def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
-        if now is not None and text in now.keys.get(self.name, ()):  # a key may hold a comma or dots of its own
-            ordinal = self.parse(text)
-            yield ordinal, ordinal + 1
-        else:
-            yield from super()._spans_of_text(text, now)
+    def _known(self, now: Present | None) -> Collection[str]:
+        return () if now is None else now.keys.get(self.name, ())
 
     def range(self, first: Key, last: Key) -> PartitionRange:
         raise PartitionError(
@@ -243,21 +291,34 @@ class Dynamic(Partitions):
         found = self.range(first, last)
         return found.low, found.high
 
-    def token(self, ordinal: int) -> str:
-        return _escaped(self.key(ordinal))
-
-    def from_token(self, token: str) -> int:
-        return self.parse(_plain(token))
-
     def __str__(self) -> str:
         return self.label
+
+
+_UNSPEAKABLE = re.compile(r"[\x00\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""Written out: which characters count as printable differs between versions of Python."""
+
+
+def _unfit(key: str, longest: int) -> str | None:
+    """Why text can't be a key; None: it can."""
+    if not key:
+        return "it is empty"
+    if _UNSPEAKABLE.search(key):
+        return "it holds a character that no file's name and no command line can"
+    if (length := len(escaped(key))) > longest:
+        return (
+            f"it takes {length} characters in a path, and {longest} is the most: one for a letter of the alphabet, "
+            "a digit, - or _, and three for each byte of any other"
+        )
+    return None
 
 
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"(?:~[0-9a-f]{2})+")
 
 
-def _escaped(key: str) -> str:
+def escaped(key: str) -> str:
     """A key as a name that is safe in a path. Table formats escape percent signs once more, so it is a tilde."""
     return _ODD.sub(lambda m: "".join(f"~{b:02x}" for b in m[0].encode()), key)
 
@@ -268,6 +329,6 @@ def _plain(token: str) -> str:
         key = _ESCAPED.sub(lambda m: bytes.fromhex(m[0].replace("~", "")).decode(), token)
     except ValueError:
         key = ""
-    if not key or _escaped(key) != token:
+    if not key or escaped(key) != token:
         raise PartitionError(f"{token!r} names no partition in storage")
     return key

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 
 from lakehouse.errors import DefinitionError, PartitionError, nearest, shorten
 from lakehouse.partitions.core import (
+    LONGEST_TOKEN,
     RANGE_MARK,
     WHOLE_MARK,
     Key,
@@ -117,6 +118,12 @@ class Multi(Partitions):
                 )
         object.__setattr__(self, "parts", tuple(dimensions.items()))
         object.__setattr__(self, "column", None)
+        if self.room < any(isinstance(one, Dynamic) for _, one in self.parts):
+            raise DefinitionError(
+                f"the keys of {self.form} are together too long for a name in storage: they may take {LONGEST_TOKEN} "
+                "characters",
+                hint="a letter of the alphabet, a digit, - and _ take one; any other character three for each byte",
+            )
 
     @cached_property
     def dimensions(self) -> Mapping[str, Partitions]:
@@ -160,6 +167,13 @@ class Multi(Partitions):
     @property
     def _fast(self) -> _Field:
         return self.fields[-1]
+
+    @cached_property
+    def room(self) -> int:
+        """How many characters of a name in storage are left to the key of each dynamic dimension."""
+        dynamic = sum(isinstance(one, Dynamic) for _, one in self.parts)
+        left = LONGEST_TOKEN - len(self.parts) + 1 - sum(_longest(one) for _, one in self.parts)
+        return min(Dynamic.LONGEST, left // dynamic) if dynamic else left
 
     @property
     def ordered(self) -> bool:
@@ -272,7 +286,10 @@ class Multi(Partitions):
             yield from ((base + low, base + high) for low, high in spans)
 
     def all(self, now: Now) -> PartitionSet:
-        return PartitionSet(self, tuple(self.product({name: one.all(now) for name, one in self.parts})))
+        sets = {name: one.all(now) for name, one in self.parts}
+        there = PartitionSet(self, tuple(self.product(sets)))
+        self._check_names_in_storage(there, sets)
+        return there
 
     def possible(self, chosen: PartitionSet) -> PartitionSet:
         allowed = {name: one.possible(self.project(chosen, name)) for name, one in self.parts}
@@ -287,8 +304,25 @@ class Multi(Partitions):
 
     def check_range(self, chosen: PartitionSet, now: Present | None) -> None:
         # What is there is a product: a set is in it if each of its sides is.
+        sides = {name: self.project(chosen, name) for name, _ in self.parts}
         for name, one in self.parts:
-            one.check_range(self.project(chosen, name), now)
+            one.check_range(sides[name], now)
+        self._check_names_in_storage(chosen, sides)
+
+    def _check_names_in_storage(self, chosen: PartitionSet, sides: Mapping[str, PartitionSet]) -> None:
+        """See that no name in storage is too long: dynamic keys may each fit, and not together."""
+        most = len(self.parts) - 1 + sum(_longest(one, sides[name]) for name, one in self.parts)
+        if most <= LONGEST_TOKEN:
+            return
+        one_each = isinstance(self._fast.partitions, TimePartitions)
+        for low, high in chosen.spans:
+            for ordinal in (low,) if one_each else range(low, high):
+                if (length := len(self.token(ordinal))) > LONGEST_TOKEN:
+                    raise PartitionError(
+                        f"the keys of {self.key(ordinal)!r:.200} are together too long for a name in storage: "
+                        f"{length} characters, where {LONGEST_TOKEN} is the most",
+                        hint="take one of them out of the register, and give it a shorter name",
+                    )
 
     # ── what people write ─────────────────────────────────────────────────────────────────
 
@@ -303,12 +337,28 @@ class Multi(Partitions):
 
     def _spans(self, wanted: object, now: Present | None) -> Iterator[Span]:
         if isinstance(wanted, Mapping):
-            self._check_names(wanted)
             yield from self._product_of(wanted, now)
         elif isinstance(wanted, PartitionRange) and not self.contiguous(wanted.low, wanted.high):
             raise PartitionError(f"{wanted} spans more than one combination", hint="give a set instead")
         else:
             yield from super()._spans(wanted, now)
+
+    def _spans_of_item(self, item: object, now: Present | None) -> Iterator[Span]:
+        if isinstance(item, str):
+            try:
+                yield from super()._spans_of_item(item, now)
+            except PartitionError:
+                # Of time, it may be a range. A dimension's own words are items too: keys, as they are.
+                words = item.split(BAR)
+                if len(words) != len(self.parts):
+                    raise
+                named = zip(self.parts, words, strict=True)
+                yield from self._product_of({name: [word] for (name, _), word in named}, now)
+        elif isinstance(item, Mapping):
+            literal = {name: [word] if isinstance(word, str) else word for name, word in item.items()}
+            yield from self._product_of(literal, now)
+        else:
+            yield from super()._spans_of_item(item, now)
 
     def _spans_of_text(self, text: str, now: Present | None) -> Iterator[Span]:
         if text.strip() == WHOLE_MARK:
@@ -324,6 +374,7 @@ class Multi(Partitions):
             yield from self._product_of({name: word for (name, _), word in zip(self.parts, words, strict=True)}, now)
 
     def _product_of(self, wanted: Mapping[str, object], now: Present | None) -> Iterator[Span]:
+        self._check_names(wanted)
         sets = {}
         for name, one in self.parts:
             sets[name] = one.select(wanted[name], now=now) if name in wanted else one.whole(now)
@@ -345,3 +396,17 @@ class Multi(Partitions):
 
     def __str__(self) -> str:
         return BAR.join(f"{name} ({one})" for name, one in self.parts)
+
+
+def _longest(one: Partitions, these: PartitionSet | None = None) -> int:
+    """How long a dimension's name in storage is at most; of a dynamic one, whose keys are not known, among some."""
+    match one:
+        case Static():
+            return one.longest
+        case TimePartitions():
+            return len(one.token(one.low))
+        case _ if not these:
+            return 0
+        case _:
+            # Ordinals go by the length of their keys first. A byte takes three characters at most.
+            return 3 * len(one.key(these.spans[-1][0]).encode())

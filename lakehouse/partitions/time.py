@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import cached_property
@@ -138,6 +139,9 @@ class TimePartitions(Partitions):
 
     def from_token(self, token: str) -> int:
         return self.parse(token)
+
+    def _spans_of_item(self, item: object, now: Present | None) -> Iterator[Span]:
+        return self._spans(item, now)  # a range or a longer piece of time is no other's key
 
     def _span_of_key(self, text: str, now: Present | None) -> Span:
         try:

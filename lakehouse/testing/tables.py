@@ -71,8 +71,7 @@ class PartitionCase:
 
     def select(self, *keys: str) -> PartitionSet:
         """Some keys as a set."""
-        ordinals = [self.partitions.parse(key) for key in keys]
-        return PartitionSet(self.partitions, tuple((o, o + 1) for o in ordinals))
+        return self.partitions.of_keys(keys)
 
     def frame(self, keys: Sequence[str], tag: str) -> pl.LazyFrame:
         """Rows for some keys: one for each of the key's values, all of them with a tag."""
