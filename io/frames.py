@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised, shorten
+from lakehouse.io.relations import arrow_table, own_connection
 
 _KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
 
@@ -63,21 +64,9 @@ def give(frame: pl.LazyFrame, annotation: Any) -> Any:
         case "reader":
             return ArrowStream(frame).reader()
         case "duckdb":
-            return _connection().from_arrow(ArrowStream(frame))
+            return own_connection().from_arrow(ArrowStream(frame))
         case _:
             return frame.collect().to_pandas()
-
-
-_here = threading.local()
-
-
-def _connection() -> Any:
-    """A thread's own DuckDB connection: steps run in threads, and only relations of one connection can be joined."""
-    import duckdb
-
-    if not hasattr(_here, "connection"):
-        _here.connection = duckdb.connect()
-    return _here.connection
 
 
 def take(value: Any, *, where: str) -> pl.LazyFrame:
@@ -95,7 +84,7 @@ def take(value: Any, *, where: str) -> pl.LazyFrame:
     if isinstance(value, pl.DataFrame):
         return value.lazy()
     if _is(value, "duckdb", "DuckDBPyRelation"):
-        return _lazy(pl.from_arrow(value.to_arrow_table()))
+        return _lazy(pl.from_arrow(arrow_table(value)))
     if _is(value, "pyarrow", "RecordBatchReader"):
         value = value.read_all()  # polars can't take a reader without batches
     if _is(value, "pyarrow", "Table"):

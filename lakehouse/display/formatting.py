@@ -106,8 +106,8 @@ def stamp(moment: datetime) -> str:
 
 
 def clock(moment: datetime) -> str:
-    """When something was, for people: their own wall clock, to the minute."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+    """When something was, for people: UTC, to the minute, so that two people on two machines see the same."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def extent(partitions: PartitionSet, limit: int = 4) -> str:

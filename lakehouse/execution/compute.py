@@ -53,6 +53,7 @@ def call_function(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Computed:
 
     from lakehouse.checks.gate import conform
     from lakehouse.io.frames import take
+    from lakehouse.io.relations import default_in_utc
 
     asset = attempt.asset
     seen = {one.asset.key: look(one.asset) for one in attempt.step.inputs if one.asset.external}
@@ -63,7 +64,7 @@ def call_function(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Computed:
     frames = []
     for part in parts:
         given = _arguments(attempt, part, todo, pins, seen)
-        with _blaming_function(asset, part):
+        with _blaming_function(asset, part), default_in_utc():
             frame = take(asset.function(**given), where=asset.key)
             frame.collect_schema()
         frames.append(frame)

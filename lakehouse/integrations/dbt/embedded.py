@@ -52,10 +52,10 @@ class Embedded:
 
     def fill(self, manifest: Any, loads: Iterable[Load]) -> None:
         """Put inputs where dbt looks for them."""
-        import duckdb
+        from lakehouse.io.relations import connect
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        with duckdb.connect(str(self._file)) as base:
+        with connect(str(self._file)) as base:
             for one in loads:
                 relation = self._relation(manifest, one.node)
                 if one.beside:
@@ -92,9 +92,11 @@ class Embedded:
         import duckdb
         import polars as pl
 
+        from lakehouse.io.relations import connect
+
         file = self.folder / f"{node.unique_id}.parquet"
         try:
-            with duckdb.connect(str(self._file)) as base:
+            with connect(str(self._file)) as base:
                 _copy(base, f"{_quoted(node.schema)}.{_quoted(node.alias)}", file)
         except duckdb.Error as fault:
             raise StepError(f"what dbt made can't be read: {in_a_line(fault)}") from fault
@@ -110,7 +112,8 @@ class Embedded:
 
 def output(path: str = f"{DATABASE}.duckdb") -> dict[str, Any]:
     """A profile's output for such a database; by default for one that is never opened."""
-    return {"type": "duckdb", "path": path, "schema": "gold", "threads": 2}
+    settings = {"TimeZone": "UTC"}  # by itself, DuckDB goes by that of the host
+    return {"type": "duckdb", "path": path, "schema": "gold", "threads": 2, "settings": settings}
 
 
 def _join(node: Any, relation: tuple[str, str]) -> tuple[str, str]:
