@@ -27,8 +27,8 @@ class AssetStatus:
     Parameters:
         asset: the asset
         expected: the partitions that could be there by now; present: those that are
-        held: those whose last attempt was held back by checks
-        failed: those whose last attempt failed
+        held: those that checks held back and that were not published since, whatever was tried in vain
+        failed: those whose last attempt failed, of what is missing or stale: of all else that is history
         stale: why those that are there are out of date
         rows: rows in the table; None: there is none
         last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
@@ -70,15 +70,18 @@ def asset_statuses(
     def look(asset: Asset) -> AssetStatus:
         stored = None if asset.external else table(asset)
         state = snapshot.state(asset)
-        held = [(part, fact) for part, fact in state.attempts if fact.status is Status.REJECTED]
-        there = state.present & ready[asset.key]
+        expected, there = asset.partitions.all(snapshot.now), state.present & ready[asset.key]
+        reasons = [] if asset.external else stale(graph, asset, there, snapshot.state, ready, snapshot.now)
+        # What a refresh would leave alone needs nobody's attention, however an attempt at it ended.
+        due = (expected - state.present) | asset.partitions.union(reason.partitions for reason in reasons)
+        held = [(part & expected, fact) for part, fact in state.rejected if part & expected]
         return AssetStatus(
             asset=asset,
-            expected=asset.partitions.all(snapshot.now),
+            expected=expected,
             present=state.present,
-            held=state.last(Status.REJECTED),
-            failed=state.last(Status.FAILED),
-            stale=() if asset.external else tuple(stale(graph, asset, there, snapshot.state, ready, snapshot.now)),
+            held=state.held & expected,
+            failed=state.last(Status.FAILED) & due,
+            stale=tuple(reasons),
             rows=None if stored is None or stored.version() is None else sum(stored.rows().values()),
             last=_last(state),
             checks=merge_checks([_checks_of(part, fact) for part, fact in (*state.current, *held)]),

@@ -128,6 +128,8 @@ def _last(one: AssetStatus, now: datetime) -> Text:
     if one.last is None:
         return Text("never", QUIET)
     word, colour = ENDED[one.last.status]
+    if one.last.status in (Status.FAILED, Status.REJECTED) and not (one.held or one.failed):
+        colour = QUIET  # nothing is left to do about it
     return Text.assemble((word, colour), f" {ago(one.last.finished, now)}")
 
 
