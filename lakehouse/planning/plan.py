@@ -53,8 +53,14 @@ class Plan:
 
     def of(self, asset: Asset | str) -> tuple[Step, ...]:
         """The steps of one asset."""
-        key = asset if isinstance(asset, str) else asset.key
-        return tuple(step for step in self.steps if step.asset.key == key)
+        return self._by_asset.get(asset if isinstance(asset, str) else asset.key, ())
+
+    @cached_property
+    def _by_asset(self) -> dict[str, tuple[Step, ...]]:
+        found: dict[str, list[Step]] = {}
+        for step in self.steps:
+            found.setdefault(step.asset.key, []).append(step)
+        return {key: tuple(steps) for key, steps in found.items()}
 
     def partitions(self, asset: Asset | str) -> PartitionSet:
         """The partitions of one asset that are built; raises KeyError if none is."""
