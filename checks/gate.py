@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, final
 
 import polars as pl
 
 from lakehouse.checks.library import AnyCheck, Check, FrameCheck
+from lakehouse.checks.schema import SchemaChecks, failures, reasons, schema_checks
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.schema import Schema
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
+from lakehouse.io.digests import digests_of, row_hashes
 from lakehouse.io.tokens import from_tokens, token, tokens
 from lakehouse.lineage import CheckResult
 from lakehouse.partitions import PartitionSet
 
 REASONS = "_reasons"
 """The column of quarantined rows that lists the checks each row fails."""
+
+_ROWS = 500_000
+"""Rows of several partitions that are at hand together, at most; a partition that has more is at hand alone."""
+
+_KEYS = 2_000_000
+"""Keys that are compared with each other at a time."""
+
+_SEED = 7
+"""Of the hash that says in which turn a key is compared; another one than those of digests."""
 
 
 @final
@@ -33,6 +44,7 @@ class Audit:
         passed_results: what each check found in them; held_results: what it found in those held back
         rows: the rows of the held partitions, with the column [REASONS][]; None: nothing is held back
         reason: why something is held back, in a line
+        digests: what stands for the rows of each partition that has some, by token
     """
 
     passed: PartitionSet
@@ -41,6 +53,7 @@ class Audit:
     held_results: tuple[CheckResult, ...]
     rows: pl.DataFrame | None
     reason: str
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class _Finding:
     failed: Mapping[str, int]
     found: str = ""
     mark: Callable[[pl.DataFrame], pl.Series] | None = None
-    """Given rows of held partitions (with their number ``_row``): a list of reasons or null for each."""
+    """Given rows of held partitions: a list of reasons or null for each."""
 
     @property
     def message(self) -> str:
@@ -80,8 +93,12 @@ def audit(
     upstream: Mapping[str, pl.LazyFrame] | None = None,
     *,
     more: Sequence[AnyCheck] = (),
+    part: Callable[[Sequence[str]], pl.LazyFrame] | None = None,
 ) -> Audit:
     """Hold an asset's candidate against its schema and its checks.
+
+    All that adds up is measured in one pass that streams. What has to have rows at hand (a person's own functions,
+    checks of whole columns) gets some partitions at a time, so that memory doesn't grow with the candidate.
 
     Parameters:
         asset: what was made
@@ -89,35 +106,43 @@ def audit(
         partitions: what was asked for: a partition without rows is checked as well
         upstream: for checks that compare, the inputs by parameter, with the column [PARTITION][]
         more: checks besides those that the asset declares
+        part: the rows of some partitions by token, where they can be had without reading all; None: they can't
 
     Returns:
-        which partitions passed, which are held back, and why
+        which partitions passed, which are held back, and why; with a digest of the rows of each
 
     Raises:
         CheckError: a check itself raised; says which one
     """
-    asked = tokens(partitions)
-    plain = [c for c in (*asset.checks, *more) if isinstance(c, Check)]
-    framed = [c for c in (*asset.checks, *more) if isinstance(c, FrameCheck)]
+    rows = _Rows(frame, asset.partitioned, tokens(partitions), part or (lambda these: _among(frame, these)))
+    declared = (*asset.checks, *more)
+    plain = [check for check in declared if isinstance(check, Check)]
+    framed = [check for check in declared if isinstance(check, FrameCheck)]
     model = asset.schema.model if asset.schema is not None else None
-    if model is not None or framed:
-        # Pandera and functions need the rows at hand; then everything is measured on them, in memory.
-        frame = frame.collect().lazy()
+    schema = None if model is None else schema_checks(model.to_schema(), rows.dtypes)
+    flags = dict(enumerate(schema.by_row.values())) if schema is not None else {}
+    flagged = {len(flags) + i: c.failing for i, c in enumerate(plain) if c.failing is not None and c.rowwise}
+    try:
+        measured = _pass(rows, flags | flagged)
+    except Exception as error:
+        raise _culprit(asset, schema, plain, rows) from error
+    at_hand = _at_hand(asset, rows, measured.rows, schema, framed)
     findings: list[_Finding] = []
-    if model is not None:
-        findings.append(_schema(asset, model.to_schema(), frame.collect(), partitions, asked))
-    findings += _measure(asset, plain, frame, partitions, asked, upstream or {})
-    findings += [_framed(asset, check, frame, partitions) for check in framed]
+    if schema is not None:
+        findings.append(_schema(asset, schema, rows, measured, at_hand))
+    findings += _measure(asset, plain, rows, measured, partitions, upstream or {}, first=len(flags))
+    findings += [_framed(asset, check, rows, at_hand.failing[check.name]) for check in framed]
     blocked = {t for f in findings if f.blocking for t in f.failed}
-    held = from_tokens(partitions.partitions, [t for t in asked if t in blocked])
+    held = from_tokens(partitions.partitions, [t for t in rows.asked if t in blocked])
     passed = partitions - held
     return Audit(
         passed=passed,
         held=held,
         passed_results=tuple(f.result(passed) for f in findings),
         held_results=tuple(f.result(held) for f in findings),
-        rows=_held_rows(frame, findings, blocked) if blocked else None,
+        rows=_held_rows(rows, findings, blocked) if blocked else None,
         reason="; ".join(f"{f.name} {f.message}" for f in findings if f.blocking and f.failed),
+        digests=measured.digests,
     )
 
 
@@ -177,103 +202,182 @@ def _fault(check: str, found: str) -> str:
     }.get(check, f"{check} ({found})")
 
 
-# ── the schema ────────────────────────────────────────────────────────────────────────────
+# ── one pass over all rows ────────────────────────────────────────────────────────────────
 
 
-def _schema(asset: Asset, schema: Any, frame: pl.DataFrame, partitions: PartitionSet, asked: list[str]) -> _Finding:
-    """Pandera's data checks. Those that look at a row alone run over all partitions at once, the others (uniqueness,
-    checks of a whole column) in each partition, because a partition must not fail for its neighbours.
+@dataclass(frozen=True)
+class _Rows:
+    """A candidate's rows.
+
+    Parameters:
+        frame: all of them, lazily
+        partitioned: whether they are kept by partition
+        asked: the partitions that were asked for, by token
+        part: the rows of some partitions, lazily
     """
-    by_row, by_partition = _split(schema)
-    bare = frame.drop(PARTITION)
-    cases = [_cases(asset, by_row, bare).select("index", "column", "check")]
-    whole: dict[str, list[str]] = {}
-    if by_partition is not None:
-        numbered = frame.with_row_index("_row")
-        parts = numbered.partition_by(PARTITION, as_dict=True, include_key=False)
-        for key in asked:
-            part = parts.get((key,), numbered.clear().drop(PARTITION))
-            found = _cases(asset, by_partition, part.drop("_row"))
-            if found.height:
-                whole[key] = [
-                    f"{c}: {k}" for c, k in found.select("column", "check").unique().sort("column").iter_rows()
-                ]
-                placed = found.drop_nulls("index")
-                cases.append(placed.with_columns(part["_row"].gather(placed["index"]).alias("index")))
-    listed = pl.concat(cases, how="vertical_relaxed")
-    reasons = (
-        listed.drop_nulls("index")
-        .group_by(pl.col("index").alias("_row"))
-        .agg(pl.format("{}: {}", "column", "check").unique().sort().alias("reasons"))
+
+    frame: pl.LazyFrame
+    partitioned: bool
+    asked: Sequence[str]
+    part: Callable[[Sequence[str]], pl.LazyFrame]
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, pl.DataType]:
+        """Their columns, without that of the partition."""
+        return {name: dtype for name, dtype in self.frame.collect_schema().items() if name != PARTITION}
+
+    def measure(self, measures: Sequence[pl.Expr], columns: Sequence[pl.Expr] | None = None) -> pl.DataFrame:
+        """Aggregations for each partition that has rows.
+
+        Parameters:
+            measures: the aggregations
+            columns: what they are of; made row by row, before rows are put together by partition: within that, polars
+                would hold whole partitions in memory. None: the rows as they are
+        """
+        frame = self.frame
+        if not self.partitioned:
+            # Grouping by a constant would hold all rows in memory.
+            frame = frame if columns is None else frame.select(columns)
+            whole = frame.select(pl.len().alias("rows there"), *measures).collect(engine="streaming")
+            there = whole.filter(pl.col("rows there") > 0).drop("rows there")
+            return there.select(pl.lit("").alias(PARTITION), pl.all())
+        frame = frame if columns is None else frame.select(PARTITION, *columns)
+        return frame.group_by(PARTITION).agg(measures).collect(engine="streaming")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What one pass found, by token: how many rows, their digest, and how many of them each flag is true for."""
+
+    rows: Mapping[str, int]
+    digests: Mapping[str, str]
+    flagged: Mapping[int, Mapping[str, int]]
+
+
+def _pass(rows: _Rows, flags: Mapping[int, pl.Expr]) -> _Measured:
+    hashes = row_hashes(rows.dtypes)
+    columns = [*hashes, *(flag.fill_null(False).alias(f"flag {i}") for i, flag in flags.items())]
+    sums = [pl.len().alias("rows"), *(pl.col(one.meta.output_name()).sum() for one in hashes)]
+    found = rows.measure([*sums, *(pl.col(f"flag {i}").sum() for i in flags)], columns)
+    return _Measured(
+        dict(found.select(PARTITION, "rows").iter_rows()),
+        digests_of(found, rows.dtypes),
+        {i: dict(found.select(PARTITION, f"flag {i}").filter(pl.col(f"flag {i}") > 0).iter_rows()) for i in flags},
     )
-    failed = dict.fromkeys(whole, 0)
-    failed |= dict(frame.select(pl.col(PARTITION).gather(reasons["_row"])).group_by(PARTITION).len().iter_rows())
-    if listed["index"].null_count():
-        # A failure without a row (a check of nothing but the frame) is every partition's.
-        failed = dict.fromkeys(asked, 0) | failed
-    what = {f"{c}: {k}" for c, k in listed.select("column", "check").unique().iter_rows()}
+
+
+def _among(frame: pl.LazyFrame, these: Sequence[str]) -> pl.LazyFrame:
+    return frame.filter(pl.col(PARTITION).is_in(list(these)))
+
+
+# ── what has to have rows at hand ─────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _AtHand:
+    """What was found with rows at hand.
+
+    Parameters:
+        said: by partition, what the schema's other checks say of it
+        flagged: the partitions in which they name rows
+        failing: by check, the rows that its function returned
+    """
+
+    said: Mapping[str, Sequence[str]]
+    flagged: Set[str]
+    failing: Mapping[str, pl.DataFrame]
+
+
+def _at_hand(
+    asset: Asset,
+    rows: _Rows,
+    counts: Mapping[str, int],
+    schema: SchemaChecks | None,
+    framed: Sequence[FrameCheck],
+) -> _AtHand:
+    said: dict[str, list[str]] = {}
+    flagged: set[str] = set()
+    failing: dict[str, list[pl.DataFrame]] = {check.name: [] for check in framed}
+    rest = schema.rest if schema is not None else None
+    if rest is None and not framed:
+        return _AtHand({}, set(), {})
+    for group in _groups(rows.asked, counts):
+        few = sum(counts.get(t, 0) for t in group) <= _ROWS
+        frame = rows.part(group)
+        frame = frame.collect().lazy() if few else frame
+        if schema is not None and rest is not None:
+            columns = None if schema.columns is None else [*schema.columns, PARTITION]
+            needed = frame if columns is None else frame.select(columns)
+            parts = needed.collect().partition_by(PARTITION, as_dict=True, include_key=False)
+            nothing = needed.drop(PARTITION).clear().collect()
+            for place in group:
+                found = failures(asset, rest, parts.get((place,), nothing))
+                if found:
+                    said[place] = sorted(found)
+                if any(flags is not None for flags in found.values()):
+                    flagged.add(place)
+        for check in framed:
+            failing[check.name].append(_failing_rows(asset, check, frame, group))
+    return _AtHand(said, flagged, {name: pl.concat(found, how="vertical_relaxed") for name, found in failing.items()})
+
+
+def _groups(asked: Sequence[str], counts: Mapping[str, int]) -> list[list[str]]:
+    """Partitions that are looked at together: as many as have few rows together, or one."""
+    groups: list[list[str]] = []
+    held = _ROWS + 1
+    for place in asked:
+        rows = counts.get(place, 0)
+        if held + rows > _ROWS:
+            groups.append([])
+            held = 0
+        groups[-1].append(place)
+        held += rows
+    return groups
+
+
+def _schema(asset: Asset, schema: SchemaChecks, rows: _Rows, measured: _Measured, at_hand: _AtHand) -> _Finding:
+    """What the schema has against rows and partitions, as one check."""
+    names = list(schema.by_row)
+    flagged = {said: measured.flagged[i] for i, said in enumerate(names)}
+    # How many rows fail at least one check can't be added up from the checks.
+    failed = dict.fromkeys(at_hand.said, 0)
+    several = {t for counts in flagged.values() for t in counts} | at_hand.flagged
+    if several:
+        failed |= _rows_that_fail(asset, schema, rows, sorted(several))
+    found = {said for said, counts in flagged.items() if counts} | {
+        s for listed in at_hand.said.values() for s in listed
+    }
+    rest = schema.rest
+
+    def mark(held: pl.DataFrame) -> pl.Series:
+        return reasons(held, schema.by_row, lambda part: _rest(asset, schema, part) if rest is not None else {})
+
     return _Finding(
         name="schema",
         blocking=True,
         wants=asset.schema.name if asset.schema else "",
-        failed={t: failed[t] for t in asked if t in failed},
-        found=shorten(sorted(what.union(*whole.values()))),
-        mark=lambda rows: rows.select("_row").join(reasons, on="_row", how="left", maintain_order="left")["reasons"],
+        failed={t: failed[t] for t in rows.asked if t in failed},
+        found=shorten(sorted(found)),
+        mark=mark,
     )
 
 
-_AGGREGATES = {"unique_values_eq"}
+def _rest(asset: Asset, schema: SchemaChecks, part: pl.DataFrame) -> Mapping[str, pl.Series | None]:
+    return failures(asset, schema.rest, part if schema.columns is None else part.select(schema.columns))
 
 
-def _split(schema: Any) -> tuple[Any, Any | None]:
-    """Two schemas of one: what looks at one row at a time, and the rest (None: there is none)."""
-    from pandera.api.checks import Check as PanderaCheck
-
-    def by_row(check: Any) -> bool:
-        # A check of a person's own may bear a built-in one's name, but has no bounds to compare with.
-        builtin = PanderaCheck.is_builtin_check(check.name) and check.statistics
-        return bool(builtin) and check.name not in _AGGREGATES
-
-    rowwise, rest = copy.deepcopy(schema), copy.deepcopy(schema)
-    rowwise.checks, rowwise.unique = [], None
-    something = bool(schema.checks or schema.unique)
-    for name, column in schema.columns.items():
-        rowwise.columns[name].checks = [c for c in column.checks if by_row(c)]
-        rowwise.columns[name].unique = False
-        rest.columns[name].checks = [c for c in column.checks if not by_row(c)]
-        rest.columns[name].nullable = True
-        something = something or column.unique or bool(rest.columns[name].checks)
-    return rowwise, rest if something else None
-
-
-def _cases(asset: Asset, schema: Any, frame: pl.DataFrame) -> pl.DataFrame:
-    """What pandera finds: the place of each row that fails a check, or null for a check that is not of rows."""
-    from pandera.constants import CHECK_OUTPUT_KEY
-    from pandera.errors import SchemaErrorReason, SchemaErrors
-
-    found: list[tuple[int | None, str, str]] = []
-    try:
-        schema.validate(frame, lazy=True)
-    except SchemaErrors as error:
-        for fault in error.schema_errors:
-            check: Any = fault.check
-            what = str(getattr(check, "error", None) or getattr(check, "name", None) or check)
-            column = str(fault.column_name or schema.name or asset.name)
-            if fault.reason_code is SchemaErrorReason.CHECK_ERROR:
-                raise CheckError(
-                    f"{asset.key}: the schema's check {what!r} on {column!r} raised {_line(fault.failure_cases)}",
-                    hint="mend the check; nothing was published",
-                ) from error
-            output: Any = fault.check_output
-            whole = not isinstance(output, pl.DataFrame) or output.height != frame.height
-            places = [] if whole else output[CHECK_OUTPUT_KEY].eq(False).arg_true().to_list()
-            found += [(place, column, what) for place in places or [None]]
-    except Exception as error:
-        raise CheckError(
-            f"{asset.key}: the schema raised {type(error).__name__}: {_line(error)}",
-            hint="mend the schema's own checks; nothing was published",
-        ) from error
-    return pl.DataFrame(found, {"index": pl.UInt32, "column": pl.String, "check": pl.String}, orient="row")
+def _rows_that_fail(asset: Asset, schema: SchemaChecks, rows: _Rows, these: Sequence[str]) -> dict[str, int]:
+    """How many rows of some partitions fail at least one of the schema's checks."""
+    if schema.rest is None:
+        bad = pl.any_horizontal(failing.fill_null(False) for failing in schema.by_row.values())
+        found = replace(rows, frame=rows.part(these)).measure([pl.col("bad").sum()], [bad.alias("bad")])
+        return dict(found.iter_rows())
+    counted: dict[str, int] = {}
+    for place in these:
+        part = rows.part([place]).collect()
+        listed = reasons(part, schema.by_row, lambda one: _rest(asset, schema, one))
+        counted[place] = part.height - listed.null_count()
+    return counted
 
 
 # ── expressions ───────────────────────────────────────────────────────────────────────────
@@ -282,27 +386,62 @@ def _cases(asset: Asset, schema: Any, frame: pl.DataFrame) -> pl.DataFrame:
 def _measure(
     asset: Asset,
     checks: Sequence[Check],
-    frame: pl.LazyFrame,
+    rows: _Rows,
+    measured: _Measured,
     partitions: PartitionSet,
-    asked: list[str],
     upstream: Mapping[str, pl.LazyFrame],
+    *,
+    first: int,
 ) -> list[_Finding]:
-    """Measure all checks of all partitions in one aggregation."""
+    """What the checks that are said in expressions found."""
     if not checks:
         return []
-    measures = [expr.alias(f"{i}.{name}") for i, c in enumerate(checks) for name, expr in c.measures.items()]
-    wanted = pl.LazyFrame({PARTITION: asked}, schema={PARTITION: pl.String})
+    wanted = pl.LazyFrame({PARTITION: rows.asked}, schema={PARTITION: pl.String})
+    found = wanted.collect()
     try:
-        there = frame.group_by(PARTITION).agg(measures).collect(engine="streaming")
-        absent = wanted.join(there.lazy(), on=PARTITION, how="anti").collect()
-        if absent.height:
-            # A partition without rows is measured as an empty frame, not as missing numbers.
-            nothing = frame.clear().select(measures).collect()
-            there = pl.concat([there, absent.join(nothing, how="cross")], how="vertical_relaxed")
-        measured = wanted.join(there.lazy(), on=PARTITION, how="left", maintain_order="left").collect()
+        for i, check in enumerate(checks):
+            if check.rowwise:
+                counts = measured.flagged[first + i]
+                column = pl.Series(f"{i}.failing", [counts.get(t, 0) for t in rows.asked], dtype=pl.UInt32)
+                found = found.with_columns(column)
+        measures = [
+            expr.alias(f"{i}.{name}")
+            for i, check in enumerate(checks)
+            if not check.rowwise and not check.key
+            for name, expr in check.measures.items()
+        ]
+        if measures:
+            there = rows.measure(measures)
+            absent = wanted.join(there.lazy(), on=PARTITION, how="anti").collect()
+            if absent.height:
+                # A partition without rows is measured as an empty frame, not as missing numbers.
+                nothing = rows.frame.clear().select(measures).collect()
+                there = pl.concat([there, absent.join(nothing, how="cross")], how="vertical_relaxed")
+            found = found.join(there, on=PARTITION, how="left", maintain_order="left")
+        for i, check in enumerate(checks):
+            if check.key:
+                counts = _repeated(rows, check.key, sum(measured.rows.values()))
+                column = pl.Series(f"{i}.repeated", [counts.get(t, 0) for t in rows.asked], dtype=pl.Int64)
+                found = found.with_columns(column)
     except Exception as error:
-        raise _culprit(asset, checks, frame) from error
-    return [_judge(asset, i, check, measured, partitions, upstream) for i, check in enumerate(checks)]
+        raise _culprit(asset, None, checks, rows) from error
+    return [_judge(asset, i, check, found, partitions, upstream) for i, check in enumerate(checks)]
+
+
+def _repeated(rows: _Rows, key: Sequence[str], total: int) -> dict[str, int]:
+    """How many rows of each partition repeat the key of another one, of a bounded number of keys at a time."""
+    passes = max(1, -(-total // _KEYS))
+    keys = [pl.col(name) for name in dict.fromkeys(key)]
+    counted: dict[str, int] = {}
+    for number in range(passes):
+        frame = rows.frame.select(PARTITION, *keys)
+        if passes > 1:
+            # Equal keys have equal hashes, so that no pair is missed.
+            frame = frame.filter(pl.struct(keys).hash(_SEED) % passes == number)
+        repeated = (pl.len().cast(pl.Int64) - pl.struct(keys).n_unique().cast(pl.Int64)).alias("repeated")
+        for place, more in replace(rows, frame=frame).measure([repeated]).iter_rows():
+            counted[place] = counted.get(place, 0) + more
+    return counted
 
 
 def _judge(
@@ -350,12 +489,21 @@ def _numbers(values: Mapping[str, Any]) -> str:
     )
 
 
-def _culprit(asset: Asset, checks: Sequence[Check], frame: pl.LazyFrame) -> LakehouseError:
+def _culprit(asset: Asset, schema: SchemaChecks | None, checks: Sequence[Check], rows: _Rows) -> LakehouseError:
     """Which check it was that raised, when they all were measured together."""
+    for said, failing in (schema.by_row if schema is not None else {}).items():
+        try:
+            rows.measure([pl.col("bad").sum()], [failing.alias("bad")])
+        except Exception as error:
+            column, _, check = said.partition(": ")
+            return CheckError(
+                f"{asset.key}: the schema's check {check!r} on {column!r} raised {type(error).__name__}: {_line(error)}",
+                hint="mend the check; nothing was published",
+            )
     for check in checks:
         try:
-            frame.group_by(PARTITION).agg(e.alias(n) for n, e in check.measures.items()).collect()
-            frame.clear().select(e.alias(n) for n, e in check.measures.items()).collect()
+            rows.measure([e.alias(n) for n, e in check.measures.items()])
+            rows.frame.clear().select(e.alias(n) for n, e in check.measures.items()).collect()
         except Exception as error:
             return _raised(asset, check.name, error)
     return CheckError(f"{asset.key}: its checks raised together, but none alone", hint="run it again")
@@ -375,7 +523,8 @@ def _line(error: object) -> str:
 # ── functions ─────────────────────────────────────────────────────────────────────────────
 
 
-def _framed(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, partitions: PartitionSet) -> _Finding:
+def _failing_rows(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, asked: Sequence[str]) -> pl.DataFrame:
+    """The rows that a person's own check returns, with the column [PARTITION][]."""
     try:
         failing = check(frame)
         if isinstance(failing, pl.DataFrame):
@@ -390,25 +539,29 @@ def _framed(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, partitions: Pa
             key = token(asset.partitions, schema, where=asset.key)
             failing = failing.with_columns(key.alias(PARTITION))
         rows = failing.collect()
-        elsewhere = sorted(set(rows[PARTITION]) - set(tokens(partitions)))
+        elsewhere = sorted(set(rows[PARTITION]) - set(asked))
         if elsewhere:
             raise ValueError(f"it returned rows of partitions that were not asked for: {shorten(elsewhere)}")
     except Exception as error:
         raise _raised(asset, check.name, error) from error
-    whole = rows.columns == frame.collect_schema().names()
+    return rows
+
+
+def _framed(asset: Asset, check: FrameCheck, rows: _Rows, failing: pl.DataFrame) -> _Finding:
+    whole = failing.columns == rows.frame.collect_schema().names()
 
     def mark(held: pl.DataFrame) -> pl.Series:
         reason = pl.lit([check.name], dtype=pl.List(pl.String))
-        keys = rows.unique().with_columns(reason.alias("reason"))
-        on = rows.columns
+        keys = failing.unique().with_columns(reason.alias("reason"))
+        on = failing.columns
         return held.select(on).join(keys, on=on, how="left", nulls_equal=True, maintain_order="left")["reason"]
 
     return _Finding(
         name=check.name,
         blocking=check.blocking,
         wants=check.wants or "no failing rows",
-        failed=dict(rows.group_by(PARTITION).len().sort(PARTITION).iter_rows()),
-        found=f"{rows.height:,} failing rows",
+        failed=dict(failing.group_by(PARTITION).len().sort(PARTITION).iter_rows()),
+        found=f"{failing.height:,} failing rows",
         mark=mark if whole else None,
     )
 
@@ -416,14 +569,14 @@ def _framed(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, partitions: Pa
 # ── rows that are held back ───────────────────────────────────────────────────────────────
 
 
-def _held_rows(frame: pl.LazyFrame, findings: Sequence[_Finding], blocked: set[str]) -> pl.DataFrame:
+def _held_rows(rows: _Rows, findings: Sequence[_Finding], blocked: set[str]) -> pl.DataFrame:
     """The rows of the held partitions, each with the names of the blocking checks that it fails."""
-    held = frame.with_row_index("_row").filter(pl.col(PARTITION).is_in(sorted(blocked))).collect()
+    held = rows.part(sorted(blocked)).collect()
     marks = [f.mark(held) for f in findings if f.mark is not None and f.blocking and f.failed]
     empty = pl.lit([], dtype=pl.List(pl.String))
     if not marks:
-        return held.drop("_row").with_columns(empty.alias(REASONS))
+        return held.with_columns(empty.alias(REASONS))
     filled = pl.DataFrame({str(i): m for i, m in enumerate(marks)}).select(
         pl.concat_list(pl.all().fill_null(empty)).list.unique(maintain_order=True)
     )
-    return held.drop("_row").with_columns(filled.to_series().alias(REASONS))
+    return held.with_columns(filled.to_series().alias(REASONS))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, final, overload
 
 import polars as pl
 
+from lakehouse.checks.rowwise import is_rowwise
 from lakehouse.definitions.code_version import digest, fingerprint
 from lakehouse.errors import DefinitionError
 
@@ -34,6 +36,7 @@ class Check:
         theirs: what is measured there
         blocking: whether a failure holds the partition back
         given: what it was made with, as far as its expressions don't tell
+        key: the columns whose values must not repeat, where that is what it measures
     """
 
     name: str
@@ -46,6 +49,12 @@ class Check:
     theirs: pl.Expr | None = field(default=None, repr=False)
     blocking: bool = True
     given: str = field(default="", repr=False)
+    key: tuple[str, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def rowwise(self) -> bool:
+        """Whether all that it measures is how many rows fail, each by itself."""
+        return self.failing is not None and set(self.measures) == {"failing"} and is_rowwise(self.failing)
 
     @property
     def fingerprint(self) -> str:
@@ -138,6 +147,7 @@ def unique(*columns: str, blocking: bool = True, name: str | None = None) -> Che
         rows=pl.col("repeated"),
         failing=key.is_duplicated(),
         blocking=blocking,
+        key=columns,
     )
 
 

@@ -7,7 +7,7 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,9 +169,11 @@ class DeltaLakeTable:
             size[token] = size.get(token, 0) + int(add["size"])
         return Staged(attempt, rows, size, (adds, schema))
 
-    def staged(self, staged: Staged) -> pl.LazyFrame:
+    def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
         """The rows of a candidate; see [Table.staged][]."""
         adds, schema = staged.handle
+        if tokens is not None and self.partitioned:
+            adds = [add for add in adds if add["partitionValues"].get(PARTITION) in tokens]
         frame = self._frame(schema, [f"{staged_folder(staged.attempt)}/{add['path']}" for add in adds], origin="_file")
         if not self.partitioned:
             return frame.drop("_file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -149,15 +149,18 @@ class MemoryTable:
         columns = {name: dtype for name, dtype in rows.schema.items() if name != PARTITION}
         return Staged(attempt, counts, sizes, (parts, columns))
 
-    def staged(self, staged: Staged) -> pl.LazyFrame:
-        """The rows of a candidate, lazily.
+    def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
+        """The rows of a candidate, or of some of its partitions, lazily.
 
         Raises:
             StorageError: it was discarded
         """
         if staged.attempt not in self._candidates:
             raise StorageError(f"there is no candidate {staged.attempt} in {self.uri}")
-        return self._candidates[staged.attempt].lazy()
+        rows = self._candidates[staged.attempt].lazy()
+        if tokens is None or not self.partitioned:
+            return rows
+        return rows.filter(pl.col(PARTITION).is_in(list(tokens)))
 
     def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
         """Replace exactly these partitions by the candidate's rows of them; see [lakehouse.io.Table][].

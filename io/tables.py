@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -127,8 +127,13 @@ class Table(TableReader, Protocol):
         """
         ...
 
-    def staged(self, staged: Staged) -> pl.LazyFrame:
-        """The rows of a candidate, lazily, with the column [PARTITION][] if it was staged with it."""
+    def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
+        """The rows of a candidate, lazily, with the column [PARTITION][] if it was staged with it.
+
+        Parameters:
+            staged: the candidate
+            tokens: the partitions that are read, by token, without reading the others; None: all
+        """
         ...
 
     def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:

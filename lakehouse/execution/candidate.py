@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
@@ -119,14 +119,16 @@ def audit_candidate(
     from lakehouse.checks import Check
     from lakehouse.checks.gate import audit
     from lakehouse.io import PARTITION
-    from lakehouse.io.digests import NOTHING, partition_digests
+    from lakehouse.io.digests import NOTHING
     from lakehouse.io.frames import restore
     from lakehouse.io.tokens import from_tokens, token, tokens
 
     asset = attempt.asset
-    frame = restore(attempt.table.staged(candidate.staged), candidate.dtypes)
-    if not asset.partitioned:
-        frame = frame.with_columns(pl.lit("").alias(PARTITION))
+
+    def rows(these: Collection[str] | None = None) -> pl.LazyFrame:
+        frame = restore(attempt.table.staged(candidate.staged, these), candidate.dtypes)
+        return frame if asset.partitioned else frame.with_columns(pl.lit("").alias(PARTITION))
+
     compared = {c.upstream for c in asset.checks if isinstance(c, Check) and c.upstream}
     upstream = {}
     for given in attempt.step.inputs:
@@ -135,9 +137,8 @@ def audit_candidate(
             theirs = read_input(attempt, given, needed, computed.pins.version(given))
             key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
             upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
-    found = audit(asset, frame, todo, upstream, more=more)
-    digests = partition_digests(frame)
-    passed = {t: digests.get(t, NOTHING) for t in tokens(found.passed)}
+    found = audit(asset, rows(), todo, upstream, more=more, part=rows)
+    passed = {t: found.digests.get(t, NOTHING) for t in tokens(found.passed)}
     before = attempt.step.digests
     same = [t for t, key in zip(passed, found.passed, strict=True) if before.get(key) == passed[t]] if before else []
     return Audited(found, passed, from_tokens(asset.partitions, same))

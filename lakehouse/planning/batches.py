@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import graphlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
 from typing import Any, final
 
 from lakehouse.planning.steps import Step
@@ -78,7 +78,8 @@ def _grouped(steps: Sequence[Step], turns: Mapping[str, int]) -> tuple[StepBatch
     for key, members in groups.items():
         name = _batch_id(members, key[1])
         # Two builders may bear one name.
-        names[key] = next(n for n in chain([name], (f"{name} #{i}" for i in count(2))) if n not in taken)
+        numbered = itertools.chain([name], (f"{name} #{i}" for i in itertools.count(2)))
+        names[key] = next(one for one in numbered if one not in taken)
         taken.add(names[key])
     batches = [
         StepBatch(
