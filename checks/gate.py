@@ -495,9 +495,9 @@ def _culprit(asset: Asset, schema: SchemaChecks | None, checks: Sequence[Check],
         try:
             rows.measure([pl.col("bad").sum()], [failing.alias("bad")])
         except Exception as error:
-            column, _, check = said.partition(": ")
+            column, _, what = said.partition(": ")
             return CheckError(
-                f"{asset.key}: the schema's check {check!r} on {column!r} raised {type(error).__name__}: {_line(error)}",
+                f"{asset.key}: the schema's check {what!r} on {column!r} raised {type(error).__name__}: {_line(error)}",
                 hint="mend the check; nothing was published",
             )
     for check in checks:

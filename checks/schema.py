@@ -128,10 +128,10 @@ def reasons(
             if found is not None and found.any():
                 flags.setdefault(said, pl.repeat(False, held.height, dtype=pl.Boolean, eager=True))
                 flags[said] = flags[said].scatter(part[_PLACE].filter(found), True)
+    if not flags:
+        return pl.Series("reasons", [None] * held.height, dtype=pl.List(pl.String))
     listed = pl.DataFrame({said: flags[said].rename(said) for said in sorted(flags)}).select(
         pl.concat_list(pl.when(said).then(pl.lit(said)) for said in sorted(flags)).list.drop_nulls().alias("reasons")
-        if flags
-        else pl.lit(None, dtype=pl.List(pl.String)).alias("reasons")
     )
     return listed.select(pl.when(pl.col("reasons").list.len() > 0).then("reasons")).to_series()
 
