@@ -15,6 +15,9 @@ import polars as pl
 from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised, shorten
 from lakehouse.io.relations import arrow_table, own_connection
 
+_FAREWELL = 5.0
+"""Seconds that rows nobody wants any more may still be computed, at most."""
+
 _KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
 
 
@@ -179,7 +182,8 @@ def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         else:
             offer(None)
 
-    threading.Thread(target=copy_context().run, args=(compute,), name="lakehouse-rows", daemon=True).start()
+    thread = threading.Thread(target=copy_context().run, args=(compute,), name="lakehouse-rows", daemon=True)
+    thread.start()
     try:
         while (found := ready.get()) is not None:
             if isinstance(found, BaseException):
@@ -187,6 +191,8 @@ def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             yield found
     finally:
         unwanted.set()
+        # Not left behind: a process that ends meanwhile would be aborted. But a function that hangs isn't waited for.
+        thread.join(_FAREWELL)
 
 
 def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:

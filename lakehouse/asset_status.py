@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
+from lakehouse.errors import LakehouseError, StorageError
 from lakehouse.execution.run import merge_checks
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status
 from lakehouse.partitions import PartitionSet
-from lakehouse.planning.demand import ready_by
+from lakehouse.planning.demand import ready_by, ready_partitions
+from lakehouse.planning.left import Left, waiting
 from lakehouse.planning.snapshot import Snapshot, in_parallel
 from lakehouse.planning.staleness import Reason, stale
 
@@ -36,6 +38,8 @@ class AssetStatus:
         checks: what its checks found in the facts that are current, or that hold something back
         quarantine: URIs of the rows that are held back now
         uri: where its table lies
+        waiting: what could be there by now and waits for what a source doesn't have yet; None: nothing
+        fault: why its table or source can't be read, if it can't: then the rest is what lineage says
     """
 
     asset: Asset
@@ -49,12 +53,14 @@ class AssetStatus:
     checks: tuple[CheckResult, ...]
     quarantine: tuple[str, ...]
     uri: str
+    waiting: Left | None = None
+    fault: LakehouseError | None = None
 
 
 def asset_statuses(
     graph: AssetGraph, assets: Sequence[Asset], snapshot: Snapshot, table: Callable[[Asset], TableReader]
 ) -> list[AssetStatus]:
-    """What is known of each of some assets.
+    """What is known of each of some assets. One whose table or source can't be read hides no other.
 
     Parameters:
         graph: all assets
@@ -62,10 +68,16 @@ def asset_statuses(
         snapshot: what is known of them and of all they depend on
         table: says where an asset's rows live
 
-    Raises:
-        StorageError: a table can't be reached
     """
-    ready = ready_by(graph, graph.involved(assets), snapshot.state, snapshot.now)
+    involved = graph.involved(assets)
+    ready = ready_by(graph, involved, snapshot.state, snapshot.now)
+    over = ready_partitions(graph, involved, lambda asset: asset.partitions.all(snapshot.now), snapshot.now)
+
+    unread = {asset for asset in involved if snapshot.fault(asset) is not None}
+
+    def unsure(asset: Asset) -> bool:
+        """Whether it isn't known what it could be made from."""
+        return asset.external or not unread.isdisjoint(graph.involved([asset]) if unread else ())
 
     def look(asset: Asset) -> AssetStatus:
         stored = None if asset.external else table(asset)
@@ -75,6 +87,13 @@ def asset_statuses(
         # What a refresh would leave alone needs nobody's attention, however an attempt at it ended.
         due = (expected - state.present) | asset.partitions.union(reason.partitions for reason in reasons)
         held = [(part & expected, fact) for part, fact in state.rejected if part & expected]
+        absent = over[asset.key] - state.present
+        rows, fault = None, snapshot.fault(asset)
+        if stored is not None and fault is None:
+            try:
+                rows = None if stored.version() is None else sum(stored.rows().values())
+            except StorageError as error:
+                fault = error
         return AssetStatus(
             asset=asset,
             expected=expected,
@@ -82,11 +101,13 @@ def asset_statuses(
             held=state.held & expected,
             failed=state.last(Status.FAILED) & due,
             stale=tuple(reasons),
-            rows=None if stored is None or stored.version() is None else sum(stored.rows().values()),
+            rows=rows,
             last=_last(state),
             checks=merge_checks([_checks_of(part, fact) for part, fact in (*state.current, *held)]),
             quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in held if fact.quarantine)),
             uri=stored.uri if stored else asset.key,
+            waiting=None if unsure(asset) else waiting(graph, asset, absent, over, ready, snapshot.now),
+            fault=fault,
         )
 
     return in_parallel(look, assets)

@@ -179,8 +179,11 @@ def _engine(lake: Lakehouse, workers: int) -> Engine:
 
 def _told(run: Run) -> State[str]:
     """The flow run's state, whose message says what was done; what the flow returns says the same."""
-    if not run.plan:
-        return Completed(name="UpToDate", message="all is up to date", data="all is up to date")
     rows = sum(one.rows for one in run.summaries())
     message = f"{rows:,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
-    return Completed(message=message, data=message)
+    if not run.plan:
+        message = "nothing to do" if run.waiting else "all is up to date"
+    waiting = shorten(f"{one.asset.key} {one.partitions} {one}" for one in run.waiting)
+    message = "; ".join(filter(None, [message, waiting]))
+    name = "Waiting" if run.waiting else None if run.plan else "UpToDate"
+    return Completed(name=name, message=message, data=message)

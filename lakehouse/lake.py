@@ -343,6 +343,7 @@ class Lakehouse:
             )
         snapshot = self.snapshot_of(chosen)
         self._record(snapshot)
+        snapshot.whole()
         return {
             asset.key: asset.partitions.from_pairs(
                 [pair for fact in snapshot.known[asset.key].unrecorded for pair in fact.partitions]
@@ -451,6 +452,8 @@ class Lakehouse:
         found = self.graph[asset]
         chosen = None if partitions is None else self._partitions(found, partitions)
         snapshot = self.snapshot([found, *self.graph.descendants(found)], look=False)
+        if (fault := snapshot.fault(found)) is not None:
+            raise fault
         return trace(self.graph, snapshot, found, chosen, snapshot.now)
 
     # ── how ───────────────────────────────────────────────────────────────────────────────

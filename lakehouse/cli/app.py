@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0 all well, 1 something failed or was held back, 2 the request can't be, 3 something can't
-        be reached, 130 interrupted
+        be reached, 4 something waits for what its source doesn't have yet, 130 interrupted
     """
     words = list(sys.argv[1:] if argv is None else argv)
     asked = traceback_asked.set(TRACEBACK in words)

@@ -17,7 +17,7 @@ from lakehouse.cli.failures import ExitCode, complain, wants_traceback, write_tr
 from lakehouse.definitions.asset import Layer
 from lakehouse.display.formatting import command, count, options
 from lakehouse.display.page import Page
-from lakehouse.display.plans import up_to_date
+from lakehouse.display.plans import not_planned, up_to_date
 from lakehouse.display.progress import Progress, progress
 from lakehouse.display.runs import mending, published, unpublished
 from lakehouse.execution.engine import Engine, Watcher
@@ -95,15 +95,15 @@ def build(lake: Lakehouse, asked: Command) -> ExitCode:
     except KeyboardInterrupt:
         interrupted()
         return ExitCode.INTERRUPTED
-    if not run.plan:
-        out.print(up_to_date(run.plan))
-        return ExitCode.WELL
-    out.print(published(run, lake.lineage_store.uri, wide=out.wide))
+    out.print(published(run, lake.lineage_store.uri, wide=out.wide) if run.plan else up_to_date(run.plan))
+    for part in not_planned(run.plan):
+        err.print(part)
     if run.ok:
-        return ExitCode.WELL
+        return ExitCode.WAITING if run.waiting else ExitCode.WELL
     if run.cause is not None and wants_traceback():
         write_traceback(err, run.cause)
-    err.print(unpublished(run, mend(lake, asked, run)))
+    if not all(result.ok for result in run.results):
+        err.print(unpublished(run, mend(lake, asked, run)))
     return ExitCode.FAILED
 
 

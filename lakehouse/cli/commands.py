@@ -346,7 +346,7 @@ def status(*selection: Selection, json: Json = False) -> ExitCode:
         page.json(states_json(found))
     else:
         page.print(states(found, now, wide=page.wide) if page.terminal else flat_states(found))
-    return ExitCode.WELL
+    return ExitCode.UNREACHABLE if any(one.fault for one in found) else ExitCode.WELL
 
 
 def lineage(

@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     REFUSED = 2
     UNREACHABLE = 3
+    WAITING = 4
     INTERRUPTED = 130
 
 

@@ -47,6 +47,7 @@ Exit codes
   1    something failed or was held back
   2    the request can't be: usage, unknown asset, bad partitions, settings
   3    storage, lineage or engine can't be reached
+  4    what could be built is there; the rest waits for what its source lacks
   130  interrupted; what was published stays
 
 Settings come from LAKEHOUSE_... in the environment, then from [tool.lakehouse]

@@ -9,8 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.display.formatting import QUIET, count, extent, stacked
-from lakehouse.display.page import columns
+from lakehouse.display.formatting import FAILED, HELD, QUIET, count, extent, named, stacked
+from lakehouse.display.page import columns, labelled
+from lakehouse.errors import shorten
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.plan import Plan
 from lakehouse.planning.staleness import Cause, Reason
@@ -26,7 +27,7 @@ def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
         wide: whether there is room for long lines
     """
     if not plan:
-        return up_to_date(plan)
+        return Group(up_to_date(plan), *not_planned(plan))
     headers = ["asset", "partitions", "number", "steps", "rows", "why"]
     table = columns(*headers, numbers=["number", "steps", "rows"], wrapped=["why"])
     for asset in plan.assets:
@@ -50,13 +51,37 @@ def planned(plan: Plan, how: str, *, wide: bool) -> RenderableType:
     there = [len(part) for part in plan.current.values() if part]
     if there:
         parts.append(Text(f"there already: {count(sum(there), 'partition')} of {count(len(there), 'asset')}", QUIET))
+    parts += not_planned(plan)
     parts += ["\nthis does it:", f"  {how}"]
     return Group(*parts)
+
+
+def not_planned(plan: Plan) -> list[RenderableType]:
+    """What was asked for and is left, and why; nothing, if nothing is."""
+    if not plan.left:
+        return []
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in plan.left:
+        word = "waiting" if one.fault is None else "unreadable"
+        alike.setdefault((word, str(one)), []).append(
+            named(one.asset.key, one.partitions) if one.awaited else one.asset.key
+        )
+    return [
+        "",
+        labelled(
+            [
+                (Text(word, HELD if word == "waiting" else FAILED), f"{shorten(which)}: {why}")
+                for (word, why), which in alike.items()
+            ]
+        ),
+    ]
 
 
 def up_to_date(plan: Plan) -> RenderableType:
     """That there is nothing to do, and what was looked at."""
     there = sum(len(part) for part in plan.current.values())
+    if plan.left:
+        return f"nothing to do about what can be built: {count(there, 'partition')} there already"
     return Text.assemble(
         ("up to date", "green"),
         f": {count(len(plan.targets), 'asset')}, {count(there, 'partition')}, nothing to do",
@@ -69,6 +94,15 @@ def plan_json(plan: Plan, how: str) -> dict[str, Any]:
         "targets": [asset.key for asset in plan.targets],
         "command": how,
         "now": plan.now,
+        "left": [
+            {
+                "asset": one.asset.key,
+                "partitions": one.partitions.to_pairs(),
+                "awaited": [{"asset": key, "partitions": part.to_pairs()} for key, part in one.awaited],
+                "fault": str(one.fault) if one.fault else None,
+            }
+            for one in plan.left
+        ],
         "current": {key: part.to_pairs() for key, part in plan.current.items() if part},
         "steps": [
             {

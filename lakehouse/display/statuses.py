@@ -106,6 +106,11 @@ def states_json(found: Sequence[AssetStatus]) -> list[dict[str, Any]]:
             "checks": [check.model_dump(mode="json") for check in one.checks],
             "quarantine": list(one.quarantine),
             "uri": one.uri,
+            "waiting": [
+                {"asset": key, "partitions": part.to_pairs()}
+                for key, part in (one.waiting.awaited if one.waiting else ())
+            ],
+            "fault": str(one.fault) if one.fault else None,
         }
         for one in _sorted(found)
     ]
@@ -117,6 +122,8 @@ def _sorted(found: Sequence[AssetStatus]) -> list[AssetStatus]:
 
 
 def _amount(one: AssetStatus) -> str:
+    if one.fault:
+        return FAILED
     if one.held or one.failed:
         return HELD if one.held else FAILED
     if one.stale:
@@ -140,6 +147,8 @@ def _all_notes(found: Sequence[AssetStatus]) -> list[tuple[Text, str]]:
 
 def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
     """What is held back or failed, with its reason, and what the checks of what is published warn of."""
+    if one.fault is not None:
+        yield Text("unreadable", FAILED), f"{one.asset.key}: {one.fault}"
     blocking = [check for check in one.checks if not check.passed and check.blocking]
     if one.held:
         word, colour = ENDED[Status.REJECTED]
@@ -154,6 +163,8 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
         yield Text(word, colour), f"{_where(one.asset, one.failed)}: {reason}"
     for why, part in grouped(one.stale).items():
         yield Text("stale", HELD), f"{_where(one.asset, part)}: {why}"
+    if one.waiting is not None:
+        yield Text("waiting", QUIET), f"{_where(one.asset, one.waiting.partitions)}: {one.waiting}"
     for check in one.checks:
         if not check.passed and not check.blocking:
             yield Text(_WARNING, HELD), f"{one.asset.key}: {finding(check)}"

@@ -12,6 +12,7 @@ from lakehouse.execution.home import Home, load
 from lakehouse.execution.results import StepResult
 from lakehouse.lineage import CheckResult, Fact, Status
 from lakehouse.partitions import PartitionSet
+from lakehouse.planning.left import Left
 from lakehouse.planning.plan import Plan
 
 if TYPE_CHECKING:
@@ -81,8 +82,16 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """Whether everything in the plan was published, or was as it should be."""
-        return all(result.ok for result in self.results)
+        """Whether everything in the plan was published, or was as it should be, and all that was asked could be read.
+
+        What only waits for a source that doesn't have it yet is in [Run.waiting][].
+        """
+        return all(result.ok for result in self.results) and not self.plan.faults
+
+    @property
+    def waiting(self) -> tuple[Left, ...]:
+        """What was asked for and waits for what a source doesn't have yet."""
+        return tuple(one for one in self.plan.left if one.awaited)
 
     @property
     def facts(self) -> tuple[Fact, ...]:
@@ -149,6 +158,8 @@ class Run:
                     lines.append(f"{one.asset.key}{which} {word}")
             told = one.errors if one.failed or one.rejected or not one.skipped else ()
             lines += [f"    {shorten([error], width=400)}" for error in told]
+        for why, keys in faults_by_reason(self.plan).items():
+            lines += [f"{shorten(keys)} left as {'it is' if len(keys) == 1 else 'they are'}", f"    {why}"]
         raise MaterializationFailed(
             "not everything was published:\n  " + "\n  ".join(lines),
             run=self,
@@ -187,6 +198,14 @@ class Run:
             errors=tuple(dict.fromkeys(r.error for r in results if r.error)),
             uri=self.home.table(asset).uri,
         )
+
+
+def faults_by_reason(plan: Plan) -> dict[str, list[str]]:
+    """Why something that was asked for can't be read: the assets that couldn't be planned for it, by the reason."""
+    found: dict[str, list[str]] = {}
+    for one in plan.faults:
+        found.setdefault(str(one), []).append(one.asset.key)
+    return found
 
 
 def merge_checks(found: Sequence[Sequence[CheckResult]]) -> tuple[CheckResult, ...]:

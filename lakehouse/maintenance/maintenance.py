@@ -524,7 +524,7 @@ class Maintenance:
         if asset.key not in self._known:
             table = self._table(asset)
             version = table.version()
-            known = self.lake.snapshot_of([asset], now=self.now, look=False).known[asset.key]
+            known = self.lake.snapshot_of([asset], now=self.now, look=False).whole().known[asset.key]
             self._known[asset.key] = _Known(table, version, known.facts, known.unrecorded, known.state)
         return self._known[asset.key]
 

@@ -162,15 +162,14 @@ def asked_partitions(
     targets: Sequence[Asset],
     partitions: PartitionSelection | None,
     over: Mapping[str, PartitionSet],
-    ready: Mapping[str, PartitionSet],
     now: Now,
 ) -> dict[str, PartitionSet]:
     """Which partitions of each target are meant; unpartitioned ones are meant whole.
 
-    To name one whose time isn't over is an error; one that a source lacks is left until it arrives.
+    To name one whose time isn't over is an error; one that a source lacks is meant as well.
     """
     if partitions is None:
-        return {asset.key: ready[asset.key] for asset in targets}
+        return {asset.key: over[asset.key] for asset in targets}
     partitioned = [asset for asset in targets if asset.partitioned]
     if not partitioned:
         raise PartitionError(
@@ -194,13 +193,7 @@ def asked_partitions(
             found[asset.key] = _translated(asset, list(found.values()), faults[asset.key], now)
     if not any(found.values()):
         raise PartitionError(f"partitions {partitions!r} name none", hint="give a key or a range a...b")
-    found = {key: part & ready[key] for key, part in found.items()}
-    whole = {asset.key: ready[asset.key] for asset in targets if not asset.partitioned}
-    if not any(found.values()):
-        raise PartitionError(
-            f"of partitions {partitions!r} nothing is there to make {shorten(found)} from",
-            hint="its sources have none of them yet: lakehouse observe looks again",
-        )
+    whole = {asset.key: over[asset.key] for asset in targets if not asset.partitioned}
     return {asset.key: (whole | found)[asset.key] for asset in targets}
 
 

@@ -14,10 +14,11 @@ from typing import final
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import select
-from lakehouse.errors import PlanError, shorten
+from lakehouse.errors import PartitionError, PlanError, shorten
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.batches import StepBatch, make_batches
 from lakehouse.planning.demand import Demand, asked_partitions, ready_by, ready_partitions
+from lakehouse.planning.left import Left, waiting
 from lakehouse.planning.request import CHUNK, Request
 from lakehouse.planning.snapshot import Snapshot
 from lakehouse.planning.staleness import Cause, Reason
@@ -34,12 +35,19 @@ class Plan:
         targets: what was asked for
         current: what was asked for and is there already, so that nothing is done about it
         now: the present as the plan saw it
+        left: what was asked for and can't be built just now
     """
 
     steps: tuple[Step, ...]
     targets: tuple[Asset, ...]
     current: Mapping[str, PartitionSet]
     now: datetime
+    left: tuple[Left, ...] = ()
+
+    @property
+    def faults(self) -> tuple[Left, ...]:
+        """What was asked for and can't be built because something can't be read; the rest of what is left waits."""
+        return tuple(one for one in self.left if one.fault is not None)
 
     @cached_property
     def batches(self) -> tuple[StepBatch, ...]:
@@ -93,6 +101,7 @@ def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
         UnknownAsset, SelectionError: targets that can't be
         PartitionError: partitions that can't be
         PlanError: a request that can't be planned
+        StorageError, StepError: none of the targets can be built: a table or a source can't be read
     """
     chosen = select(graph, request.targets)
     if all(asset.external for asset in chosen):
@@ -101,14 +110,30 @@ def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
             "it is never materialized",
             hint="materialize what is made from it; lakehouse observe looks at it",
         )
-    targets = [asset for asset in chosen if not asset.external]
+    named = [asset for asset in chosen if not asset.external]
+    left = [one for asset in named if (one := _unreadable(graph, asset, snapshot))]
+    targets = [asset for asset in named if asset not in {one.asset for one in left}]
+    if not targets:
+        snapshot.whole()
     now, state = snapshot.now, snapshot.state
     involved = graph.involved(targets)
     over = ready_partitions(graph, involved, lambda asset: asset.partitions.all(now), now)
     ready = ready_by(graph, involved, state, now)
-    asked = asked_partitions(graph, targets, request.partitions, over, ready, now)
-    demand = Demand(graph, involved, state, request.upstream, ready, now)
+    meant = asked_partitions(graph, targets, request.partitions, over, now)
     all_missing = request.partitions is None
+    for asset in targets:
+        # What is there doesn't wait, even if its source has gone since; unless it was asked for by name.
+        there = state(asset).present if request.refreshes or all_missing else asset.partitions.empty()
+        if (late := waiting(graph, asset, meant[asset.key] - there, over, ready, now)) is not None:
+            left.append(late)
+    asked = {key: part & ready[key] for key, part in meant.items()}
+    if request.partitions is not None and not any(asked[asset.key] for asset in targets if asset.partitioned):
+        raise PartitionError(
+            f"of partitions {request.partitions!r} nothing is there to make {shorten(a.key for a in targets)} from"
+            + "".join(f"; {one.asset.key} {one}" for one in left[:1]),
+            hint="its sources have none of them yet: lakehouse observe looks again",
+        )
+    demand = Demand(graph, involved, state, request.upstream, ready, now)
     for asset in targets:
         wanted = asked[asset.key]
         if request.refreshes:
@@ -123,4 +148,11 @@ def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
         for asset in targets
         if request.refreshes or (all_missing and asset.partitioned)
     }
-    return Plan(make_steps(demand, request.chunk or CHUNK), tuple(targets), current, now.now)
+    return Plan(make_steps(demand, request.chunk or CHUNK), tuple(targets), current, now.now, tuple(left))
+
+
+def _unreadable(graph: AssetGraph, asset: Asset, snapshot: Snapshot) -> Left | None:
+    """That an asset, or something that it is made from, can't be read, if so: then nothing can be said of it."""
+    faults = ((one, snapshot.fault(one)) for one in graph.involved([asset]))
+    found = next(((one, fault) for one, fault in faults if fault is not None), None)
+    return Left(asset, asset.partitions.all(snapshot.now), fault=found[1]) if found else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, StepError, StorageError
 from lakehouse.lineage import AssetState, Fact, LineageReader
 from lakehouse.lineage.dynamic_partitions import dynamics, registered
 from lakehouse.lineage.observations import observe
@@ -36,11 +36,13 @@ class Known:
         state: what its facts come to
         facts: what lineage has, and what only the table's log or the source says
         unrecorded: the latter
+        fault: why its table or source can't be read, if it can't: then this is what lineage has
     """
 
     state: AssetState
     facts: tuple[Fact, ...] = field(default=(), repr=False)
     unrecorded: tuple[Fact, ...] = field(default=(), repr=False)
+    fault: LakehouseError | None = None
 
 
 @final
@@ -64,6 +66,21 @@ class Snapshot:
         """Every fact about an asset, by its key."""
         return self.known[asset].facts if asset in self.known else ()
 
+    def fault(self, asset: Asset) -> LakehouseError | None:
+        """Why an asset can't be read, if it can't."""
+        return self.known[asset.key].fault
+
+    def whole(self) -> Snapshot:
+        """The same, if every asset can be read.
+
+        Raises:
+            StorageError, StepError: why one can't
+        """
+        for one in self.known.values():
+            if one.fault is not None:
+                raise one.fault
+        return self
+
     @property
     def unrecorded(self) -> list[Fact]:
         """What lineage doesn't know yet."""
@@ -79,7 +96,7 @@ def take_snapshot(
     *,
     look: bool = True,
 ) -> Snapshot:
-    """Read what is known of assets.
+    """Read what is known of assets. One whose table or source can't be read hides no other: see [Known][].
 
     Parameters:
         graph: all assets
@@ -90,19 +107,20 @@ def take_snapshot(
         look: whether external assets are looked at; if not, they are taken as they were observed last
 
     Raises:
-        StorageError: a table can't be reached, or an external asset that was never observed
         LineageError: lineage can't be read
     """
 
     def know(asset: Asset) -> Known:
         facts = lineage.facts(asset.key)
-        if not asset.external:
-            found = unrecorded(table(asset), lineage, asset.key)
-            ids = {fact.id for fact in facts}
-            facts = [*facts, *(fact for fact in found if fact.id not in ids)]
-        else:
-            found = _observed(asset, facts) if look else []
-            facts = [*facts, *found]
+        try:
+            if asset.external:
+                found = _observed(asset, facts) if look else []
+            else:
+                found = unrecorded(table(asset), lineage, asset.key)
+        except (StorageError, StepError) as error:
+            return Known(AssetState.fold(asset.partitions, facts), tuple(facts), (), error)
+        ids = {fact.id for fact in facts}
+        facts = [*facts, *(fact for fact in found if fact.id not in ids)]
         return Known(AssetState.fold(asset.partitions, facts), tuple(facts), tuple(found))
 
     listed = list(assets)

@@ -221,12 +221,16 @@ def _merged(manifests: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _published(lake: Lakehouse) -> dict[str, tuple[AssetStatus, dict[str, str]]]:
     """What is published, by the asset's key: its status, and the types of its columns."""
     try:
+        found = lake.status()
+        for one in found:
+            if one.fault is not None:
+                log.warning("the docs don't tell what is published of %s: %s", one.asset.key, one.fault.message)
         return {
             one.asset.key: (
                 one,
                 {n: _type(t) for n, t in lake.load(one.asset).collect_schema().items()} if one.rows is not None else {},
             )
-            for one in lake.status()
+            for one in found
         }
     except LakehouseError as error:
         log.warning("the docs don't tell what is published: %s", error.message)
@@ -292,6 +296,8 @@ def _stats(status: AssetStatus | None) -> dict[str, Any]:
         if status.last is not None:
             described["run"] = ("Last run", f"{status.last.finished:%Y-%m-%d %H:%M} UTC")
         described["table"] = ("Table", status.uri)
+    if status is not None and status.fault is not None:
+        described["fault"] = ("Unreadable", status.fault.message)
     if status is not None and status.held:
         described["held"] = ("Held back", str(status.held))
     stats = {
