@@ -16,7 +16,7 @@ from typing import Any, final
 from urllib.parse import unquote
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Schema, TableFeatures, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, TableFeatures, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
@@ -30,16 +30,18 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.damage import Damage, actions_of, emptied, find_damage
-from lakehouse.io.frames import ArrowStream, evolve, storable
+from lakehouse.io.frames import ArrowStream, changes, storable
 from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
 from lakehouse.io.storage import Location, cause
-from lakehouse.io.tables import PARTITION, Publication, Staged, layout
+from lakehouse.io.tables import PARTITION, Publication, Staged, columns_changed, layout
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import Partitions, PartitionSet
 
 _META_ATTEMPT = "lakehouse.attempt"
 _META_PARTITIONS = "lakehouse.partitions"
 _META_PAYLOAD = "lakehouse.facts"
+_META_LEAVING = "lakehouse.leaving"
+"""Of a column that is no longer written: the partitions whose rows still have it. With the last of them it goes."""
 _MAINTENANCE = {
     "OPTIMIZE",
     "VACUUM START",
@@ -107,7 +109,7 @@ class DeltaLakeTable:
         if table is None:
             raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
         files = self._files(table, partitions)
-        return self._frame(table.schema(), files["path"].to_list())
+        return self._frame(_columns_of(table.schema(), files["token"]), files["path"].to_list())
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """Rows of each stored partition by token, from the log alone; see [TableReader.rows][]."""
@@ -400,7 +402,7 @@ class DeltaLakeTable:
         table.create_write_transaction(
             list(actions),
             mode="overwrite",
-            schema=self._merged(table, schema),
+            schema=self._merged(table, schema, partitions),
             partition_by=columns,
             partition_filters=_filter(pairs, partitions) if self.partitioned else None,
             commit_properties=properties,
@@ -505,14 +507,33 @@ class DeltaLakeTable:
                 hint="give the asset a new name: its history and its old rows stay under the old one",
             )
 
-    def _merged(self, table: DeltaTable, schema: Schema) -> Schema:
-        """The table's columns with new ones added; the types of those that are there can't change under old rows."""
+    def _merged(self, table: DeltaTable, schema: Schema, partitions: PartitionSet) -> Schema:
+        """The table's columns from now on: those that rows which stay still have, and those that are written."""
         if not self.partitioned:
             return schema
-        old = table.schema()
-        columns = evolve(pl.Schema(old), pl.Schema(schema), where=self.uri)
-        fields = {field.name: field for field in (*schema.fields, *old.fields)}
-        return Schema([fields[name] for name in columns])
+        old, new = table.schema(), {field.name: field for field in schema.fields}
+        changed = changes(pl.Schema(old), pl.Schema(schema))
+        if not changed and all(field.name in new for field in old.fields):
+            return Schema([*(new.pop(field.name) for field in old.fields), *new.values()])
+        wanted = set(tokens(partitions))
+        staying = [token for token in self._files(table, None)["token"].unique() if token not in wanted]
+        if not staying:
+            return schema
+        if changed:
+            raise columns_changed(changed, partitions.partitions, staying, where=self.uri)
+        fields = []
+        for field in old.fields:
+            if field.name in new:
+                fields.append(new.pop(field.name))
+                continue
+            # Dropped at once it would be gone from the rows that stay. And if it came back one day as another type,
+            # files whose statistics are of the old one would keep the table from being opened.
+            had = field.metadata.get(_META_LEAVING)
+            left = staying if had is None else _within(staying, json.loads(had))
+            if left:
+                metadata = {**field.metadata, _META_LEAVING: json.dumps(_spans(left, partitions.partitions))}
+                fields.append(Field(field.name, field.type, nullable=field.nullable, metadata=metadata))
+        return Schema([*fields, *new.values()])
 
     # ── files ─────────────────────────────────────────────────────────────────────────────
 
@@ -567,6 +588,16 @@ class DeltaLakeTable:
         )
 
 
+def _columns_of(schema: Schema, stored: pl.Series) -> Schema:
+    """A table's columns, but for those that only other partitions still have: what is read goes by what was written."""
+    gone = {
+        field.name
+        for field in schema.fields
+        if (leaving := field.metadata.get(_META_LEAVING)) and not _within(stored.unique(), json.loads(leaving))
+    }
+    return Schema([field for field in schema.fields if field.name not in gone]) if gone else schema
+
+
 def _filter(pairs: list[tuple[str, str]], partitions: PartitionSet) -> Any:
     """A filter for exactly these partitions: two bounds for a range, names for a set with gaps."""
     if partitions.partitions.ordered and len(pairs) == 1:
@@ -580,8 +611,19 @@ def _overlap(ours: Iterable[Sequence[str]], theirs: Iterable[Sequence[str]]) -> 
 
 
 def _listed(partitions: PartitionSet, pairs: Iterable[Sequence[str]]) -> list[str]:
+    return _within(tokens(partitions), pairs)
+
+
+def _within(listed: Iterable[str], pairs: Iterable[Sequence[str]]) -> list[str]:
     bounds = list(pairs)
-    return [t for t in tokens(partitions) if any(a <= t <= b for a, b in bounds)]
+    return [t for t in listed if any(a <= t <= b for a, b in bounds)]
+
+
+def _spans(listed: Sequence[str], partitions: Partitions) -> list[tuple[str, str]]:
+    """Tokens as intervals; those that no partition has any more one by one."""
+    known = from_tokens(partitions, list(listed))
+    others = set(listed) - set(tokens(known))
+    return [*spans(known), *((token, token) for token in sorted(others))]
 
 
 def _remove(root: Path, folder: str, unused: Iterable[str] | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised, shorten
+from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised
 from lakehouse.io.relations import arrow_table, own_connection
 
 _FAREWELL = 5.0
@@ -256,30 +256,26 @@ def storable(frame: pl.LazyFrame, *, where: str) -> pl.LazyFrame:
     return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in casts.items()) if casts else frame
 
 
-def evolve(old: Mapping[str, Any], new: Mapping[str, Any], *, where: str) -> dict[str, Any]:
-    """The columns of a table that goes on from one set of them to another: those it has, then new ones.
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """How columns that are written differ from those of the same name that are there, in words; nothing: they don't.
 
     Parameters:
-        old: the types of the columns that it has
-        new: those that are to be written
-        where: the table, for messages
-
-    Raises:
-        SchemaViolation: a column changes its type, which rows that stay can't follow
+        old: the types of the columns that are there
+        new: those that are written
 
     Examples:
-        >>> evolve({"a": pl.Int64}, {"b": pl.String}, where="silver.x")
-        {'a': Int64, 'b': String}
+        >>> changes({"a": pl.Int64, "N": pl.Int64}, {"a": pl.String, "n": pl.Int64, "b": pl.Date})
+        ["'a' as Int64; this step writes it as String", "'N'; this step writes it as 'n'"]
     """
-    changed = [name for name, dtype in new.items() if name in old and old[name] != dtype]
-    if changed:
-        name = changed[0]
-        raise SchemaViolation(
-            f"{where} holds {name!r} as {old[name]}; this step writes it as {new[name]}, "
-            "and the partitions that stay can't follow" + (f" (also {shorten(changed[1:])})" if changed[1:] else ""),
-            hint="keep the type, or give the new column a new name",
-        )
-    return {**old, **new}
+    # Tables take names that differ in case alone for the same.
+    spelt = {name.lower(): name for name in old}
+    return [
+        f"{name!r} as {old[name]}; this step writes it as {dtype}"
+        if name in old
+        else f"{spelt[name.lower()]!r}; this step writes it as {name!r}"
+        for name, dtype in new.items()
+        if name.lower() in spelt and (name not in old or old[name] != dtype)
+    ]
 
 
 def _held(dtype: pl.DataType) -> pl.DataType | None:

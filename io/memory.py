@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import polars as pl
@@ -19,8 +19,8 @@ from lakehouse.errors import (
     StorageError,
 )
 from lakehouse.io import PARTITION, Publication, Staged
-from lakehouse.io.frames import evolve, storable
-from lakehouse.io.tables import layout
+from lakehouse.io.frames import changes, storable
+from lakehouse.io.tables import columns_changed, layout
 from lakehouse.io.tokens import from_tokens, tokens, within
 from lakehouse.partitions import (
     PartitionSet,
@@ -37,6 +37,8 @@ class _Version:
     changed: frozenset[str]
     columns: Columns
     rows: Mapping[str, pl.DataFrame]
+    leaving: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of columns that are no longer written, the partitions that still have them."""
 
 
 @final
@@ -104,8 +106,10 @@ class MemoryTable:
         found = self._at(version)
         if found is None:
             raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
-        empty = pl.DataFrame(schema=found.columns)
-        parts = [found.rows[t] for t in self._among(found, partitions)]
+        stored = self._among(found, partitions)
+        gone = {name for name, tokens in found.leaving.items() if tokens.isdisjoint(stored)}
+        empty = pl.DataFrame(schema={name: dtype for name, dtype in found.columns.items() if name not in gone})
+        parts = [found.rows[t] for t in stored]
         return pl.concat([empty, *parts], how="diagonal").lazy()
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
@@ -189,12 +193,21 @@ class MemoryTable:
                     hint="give the asset a new name, or remove that table and build it anew",
                 )
             last = self._versions[-1] if self._versions else _Version("", frozenset(), {}, {})
-            if self.partitioned:
-                columns = evolve(last.columns, columns, where=self.uri)
             rows = {t: part for t, part in last.rows.items() if t not in wanted}
+            leaving: dict[str, frozenset[str]] = {}
+            if self.partitioned:
+                changed = changes(last.columns, columns)
+                if changed and rows:
+                    raise columns_changed(changed, partitions.partitions, list(rows), where=self.uri)
+                # What rows that stay have goes on, as long as they do.
+                for name in set(last.columns) - set(columns):
+                    if left := last.leaving.get(name, frozenset(rows)) & rows.keys():
+                        leaving[name] = left
+                old = {name: dtype for name, dtype in last.columns.items() if name in columns or name in leaving}
+                columns = {**old, **columns}
             rows |= {t: part for t, part in parts.items() if t in wanted}
             self._layout = kind
-            self._versions.append(_Version(payload, wanted, columns, rows))
+            self._versions.append(_Version(payload, wanted, columns, rows, leaving))
             return len(self._versions) - 1
 
     def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:

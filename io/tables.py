@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
+from lakehouse.errors import ColumnsChanged, SchemaViolation, shorten
 from lakehouse.partitions import Every, Hourly, Multi, Partitions, PartitionSet, TimePartitions
 
 if TYPE_CHECKING:
@@ -66,6 +67,29 @@ def layout(partitions: Partitions) -> str:
             return " ".join(map(str, partitions.domain))
         case _:
             return partitions.kind
+
+
+def columns_changed(changes: Sequence[str], partitions: Partitions, staying: Sequence[str], *, where: str) -> Exception:
+    """The error that tells of columns which change while rows stay that can't follow.
+
+    Parameters:
+        changes: how they change, in words
+        partitions: how the asset is partitioned
+        staying: tokens of the partitions that stay
+        where: the table
+    """
+    from lakehouse.io.tokens import from_tokens
+
+    known = from_tokens(partitions, list(staying))
+    others = sorted(set(staying) - {partitions.token(o) for o in known.ordinals()})
+    more = f"; {len(changes) - 1} more columns change too" if changes[1:] else ""
+    message = f"{where} holds {changes[0]}{more}; the rows of {known or shorten(others)} would stay, and can't follow"
+    if others:
+        return SchemaViolation(
+            f"{message} (no partitions any more: {shorten(others)})", hint="give the asset or the column a new name"
+        )
+    hint = "build all partitions anew in one run, or give the new column a new name"
+    return ColumnsChanged(message, staying=known, hint=hint)
 
 
 class TableReader(Protocol):
@@ -150,7 +174,8 @@ class Table(TableReader, Protocol):
 
         Raises:
             PartitionConflict: one of the partitions was published by another after ``since``; nothing was written
-            SchemaViolation: a column changes its type, or the table holds partitions of another kind; the same
+            ColumnsChanged: a column changes its type, or the case of its name, and other partitions stay; the same
+            SchemaViolation: the table holds partitions of another kind; the same
             PartitionError: no partitions at all; the same
             StorageError: it can't be written; nothing was, unless it says otherwise
         """

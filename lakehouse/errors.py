@@ -17,6 +17,7 @@
     ├── StepError                  one step failed; nothing of it was published
     │   ├── WrongFrame             the function returned what is no frame, or lacks a column
     │   ├── SchemaViolation        columns or types are not what the schema promises
+    │   │   └── ColumnsChanged     a column is another one than in partitions that stay
     │   ├── RowsOutsidePartitions  rows for partitions that nobody asked for
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
@@ -41,6 +42,7 @@ from lakehouse.redaction import redacted
 
 if TYPE_CHECKING:
     from lakehouse.execution.run import Run
+    from lakehouse.partitions import PartitionSet
 
 
 class LakehouseError(Exception):
@@ -170,6 +172,19 @@ class SchemaViolation(StepError):
     """Columns or types are not what the schema promises."""
 
     retryable = False
+
+
+class ColumnsChanged(SchemaViolation):
+    """A column changes its type or its spelling, and rows of partitions that stay can't follow.
+
+    Parameters:
+        message: which column, and how
+        staying: the partitions that stay
+    """
+
+    def __init__(self, message: str, *, staying: PartitionSet, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.staying = staying
 
 
 class RowsOutsidePartitions(StepError):

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
+from lakehouse.definitions.asset import Asset
 from lakehouse.errors import RowsOutsidePartitions, WrongFrame, shorten
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import Computed, read_input
@@ -96,6 +97,22 @@ def stage(attempt: Attempt, computed: Computed, todo: PartitionSet) -> Candidate
                 hint="filter by the range that the function is given, or keep the input's partition column as it is",
             )
     return Candidate(staged, dtypes)
+
+
+def stage_nothing(table: Table, asset: Asset, id: str) -> Staged:
+    """A candidate without rows, with the columns that the table has: published, it takes partitions away.
+
+    Parameters:
+        table: the asset's table
+        asset: the asset
+        id: names the candidate
+    """
+    import polars as pl
+
+    from lakehouse.io import PARTITION
+
+    nothing = table.scan(asset.partitions.empty()).head(0)
+    return table.stage(nothing.with_columns(pl.lit("").alias(PARTITION)) if asset.partitioned else nothing, id)
 
 
 def audit_candidate(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lakehouse.errors import LineageError, StepError, StorageError, describe, panics_raised
+from lakehouse.errors import (
+    ColumnsChanged,
+    LineageError,
+    PartitionConflict,
+    SchemaViolation,
+    StepError,
+    StorageError,
+    describe,
+    panics_raised,
+)
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.candidate import Audited, Candidate, discard
+from lakehouse.execution.candidate import Audited, Candidate, discard, stage_nothing
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import Fact, Status
-from lakehouse.lineage.table_log import at_version, to_payload, unrecorded
+from lakehouse.lineage.table_log import at_version, from_payload, to_payload, unrecorded
 from lakehouse.partitions import PartitionSet
 from lakehouse.redaction import logger
 
@@ -46,7 +56,7 @@ def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pi
 
 def publish(
     attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins, held: Sequence[Fact], since: int | None
-) -> Fact:
+) -> list[Fact]:
     """Publish what passed, in one commit that carries the facts.
 
     Parameters:
@@ -58,11 +68,12 @@ def publish(
         since: the table version that the step began with
 
     Returns:
-        the fact that tells of it
+        the fact that tells of it; before it one of what had to go first, because its rows can't be read with the
+        columns that are published, and the run makes it anew
 
     Raises:
         PartitionConflict: another run published one of the partitions since then
-        SchemaViolation: a column changes its type
+        SchemaViolation: a column changes its type, and partitions stay that this run doesn't make anew
         StorageError: it can't be written; whether it was after all, the table's log says
     """
     passed, staged = audited.audit.passed, candidate.staged
@@ -77,13 +88,82 @@ def publish(
         bytes=sum(staged.bytes.get(t, 0) for t in audited.digests),
         checks=audited.audit.passed_results,
     )
+    gone: list[Fact] = []
+    seen: int | None = None
     try:
-        version = attempt.table.publish(staged, passed, payload=to_payload([*held, fact]), since=since)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                version = attempt.table.publish(staged, passed, payload=to_payload([*held, fact]), since=since)
+                return [*gone, at_version(fact, version)]
+            except ColumnsChanged as error:
+                if not tries_left:
+                    raise
+                if seen is None:
+                    # What stays is looked for once more, now that it is known what was there before: another step of
+                    # this run may be publishing its part of it with the new columns.
+                    seen = attempt.table.version()
+                    continue
+                gone += _make_room(attempt, error, seen)
+                seen = None
+            except PartitionConflict:
+                later = _after_own(attempt, passed, since)
+                if later == since or not tries_left:
+                    raise
+                since = later
     except StepError:
         # The table itself refused it. Of any other error only the log knows whether the commit arrived: files stay.
         discard(attempt.table, staged)
         raise
-    return at_version(fact, version)
+    raise AssertionError("unreachable: the last try returns or raises")
+
+
+_TRIES = 20
+"""How often steps of one run that change the same table's columns side by side may get into each other's way."""
+
+
+def _make_room(attempt: Attempt, error: ColumnsChanged, since: int) -> list[Fact]:
+    """Take away partitions that can't be read with the new columns, if the run makes all of them anew.
+
+    Raises:
+        SchemaViolation: it doesn't
+    """
+    asset, table, staying = attempt.asset, attempt.table, error.staying
+    if staying - (attempt.step.rest or asset.partitions.empty()):
+        everything = shlex.quote(str(staying | attempt.step.partitions | (attempt.step.rest or staying)))
+        raise SchemaViolation(
+            f"{asset.key}: {error.message}",
+            hint=f"build all of it anew in one run: lakehouse materialize {asset.key} --partitions {everything}; "
+            "or give the new column a new name",
+        ) from error
+    fact = attempt.recorder.fact(
+        Status.WIPED,
+        staying,
+        rows=sum(table.rows(staying).values()),
+        reason=f"its columns change, and this run makes it anew: {error.message}",
+    )
+    staged = stage_nothing(table, asset, fact.id)
+    try:
+        version = table.publish(staged, staying, payload=to_payload([fact]), since=since)
+    except PartitionConflict:
+        return []  # some of it was published meanwhile: what stays is another thing now
+    finally:
+        discard(table, staged)
+    log.warning("%s: %s taken away until this run has made it anew: %s", asset.key, staying, error.message)
+    return [at_version(fact, version)]
+
+
+def _after_own(attempt: Attempt, partitions: PartitionSet, since: int | None) -> int | None:
+    """The version up to which nothing came between but what this very run has taken away, to make it anew."""
+    later = since
+    for publication in attempt.table.publications(after=since):
+        facts = from_payload(publication.payload, publication.version)
+        touching = [
+            f for f in facts if f.status.committed and partitions.partitions.from_pairs(f.partitions) & partitions
+        ]
+        if any(f.run != attempt.run.id or f.status is not Status.WIPED for f in touching):
+            return since
+        later = publication.version
+    return later
 
 
 def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:

@@ -15,7 +15,7 @@ from lakehouse.execution.outlook import Outlook
 from lakehouse.execution.pins import Pins
 from lakehouse.execution.publish import hold_back, publish, record, recording_failure
 from lakehouse.execution.results import StepResult, merge
-from lakehouse.lineage import Status
+from lakehouse.lineage import Fact, Status
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
 
@@ -99,10 +99,10 @@ def make(
         with discarding_on_error(attempt.table, candidate.staged):
             audited = audit_candidate(attempt, candidate, computed, todo, checks)
             held = hold_back(attempt, candidate, audited, computed.pins)
-    published = []
+    published: list[Fact] = []
     if audited.audit.passed:
         with recording_failure(attempt, audited.audit.passed, computed.pins, held):
-            published = [publish(attempt, candidate, audited, computed.pins, held, since)]
+            published = publish(attempt, candidate, audited, computed.pins, held, since)
     facts = (*held, *published)
     unrecorded = record(attempt, facts)
     discard(attempt.table, candidate.staged, published=audited.audit.passed)
@@ -111,7 +111,7 @@ def make(
         published=audited.audit.passed,
         rejected=audited.audit.held,
         unchanged=audited.unchanged,
-        version=published[0].version if published else None,
+        version=published[-1].version if published else None,
         error=unrecorded or audited.audit.reason or None,
         facts=facts,
         unrecorded=unrecorded is not None,

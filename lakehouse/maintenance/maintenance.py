@@ -24,6 +24,7 @@ from lakehouse.errors import (
     nearest,
     shorten,
 )
+from lakehouse.execution.candidate import stage_nothing
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import check_room, dynamic_keys, register, registered, retire
@@ -418,16 +419,9 @@ class Maintenance:
         self._record(asset)
 
     def _wipe(self, asset: Asset, known: _Known, part: PartitionSet) -> None:
-        import polars as pl
-
-        from lakehouse.io import PARTITION
-
         rows = sum(known.table.rows(part, version=known.version).values())
         fact = self._recorder(asset).fact(Status.WIPED, part, rows=rows, finished=self.now)
-        nothing = known.table.scan(asset.partitions.empty(), version=known.version).head(0)
-        if asset.partitioned:
-            nothing = nothing.with_columns(pl.lit("").alias(PARTITION))
-        staged = known.table.stage(nothing, fact.id)
+        staged = stage_nothing(known.table, asset, fact.id)
         try:
             known.table.publish(staged, part, payload=to_payload([fact]), since=known.version)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from lakehouse.definitions.asset import Asset
@@ -53,6 +53,7 @@ class Step:
         chunk: number of the chunk, the same for assets that are partitioned alike
         digests: what stands for the rows that are there, by partition key; since: the table version that has them
         rows: how many rows it may come to, going by what was published before; None: nothing was
+        rest: what other steps of the plan are to make of the same asset, whatever happens; None: nothing
     """
 
     id: str
@@ -65,6 +66,7 @@ class Step:
     digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     since: int | None = None
     rows: int | None = None
+    rest: PartitionSet | None = field(default=None, repr=False)
 
     @property
     def maybe(self) -> PartitionSet:
@@ -96,7 +98,7 @@ def make_steps(demand: Demand, chunk: int) -> tuple[Step, ...]:
         if asset.key in wanted:
             these = wanted[asset.key]
             cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
-            made[asset.key] = [_step(demand, asset, part, made, number) for number, part in cells]
+            made[asset.key] = _with_rest([_step(demand, asset, part, made, number) for number, part in cells])
     return tuple(step for steps in made.values() for step in steps)
 
 
@@ -117,6 +119,14 @@ def _step(demand: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, S
         since=state.version,
         rows=None if each is None else round(each * len(part)),
     )
+
+
+def _with_rest(steps: Sequence[Step]) -> list[Step]:
+    """The steps of one asset, each knowing what the others make for certain."""
+    if len(steps) < 2:
+        return list(steps)
+    certain = steps[0].asset.partitions.union(step.partitions - step.maybe for step in steps)
+    return [replace(step, rest=certain - step.partitions) for step in steps]
 
 
 def _input(demand: Demand, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:

@@ -17,6 +17,7 @@ import polars as pl
 import polars.testing
 
 from lakehouse.errors import (
+    ColumnsChanged,
     PartitionConflict,
     PartitionError,
     SchemaViolation,
@@ -648,6 +649,55 @@ class TableConformance:
                 publish(table, DATES.frame([new], "new").with_columns(n=other), DATES.select(new))
             assert table.version() == version
             assert content(table.scan()) == expect(DATES, {old: "old"})
+
+    def test_who_would_stay_beside_another_type_is_told(self, new_table: NewTable) -> None:
+        table, (first, second, third, *_) = new_table(), DATES.keys
+        there = [first, second]
+        publish(table, DATES.frame(there, "old").with_columns(N=pl.lit(1)), DATES.select(*there))
+        for column in (pl.lit("1").alias("N"), pl.lit(1).alias("n")):
+            with refused(ColumnsChanged, "'N'", str(DATES.select(first)), table.uri):
+                publish(table, DATES.frame([second, third], "new").with_columns(column), DATES.select(second, third))
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(there, "old"))
+
+    def test_where_no_other_row_stays_columns_may_change_in_every_way(
+        self, new_table: NewTable, kept: pl.Series
+    ) -> None:
+        table, keys = new_table(), DATES.keys[:2]
+        old = DATES.frame(keys, "old").with_columns(n=pl.lit("x"), S=pl.struct(a=pl.lit(1)), gone=pl.lit(1))
+        before = publish(table, old, DATES.select(*keys))
+        new = DATES.frame(keys, "new").with_columns(
+            n=pl.lit(kept.head(1)).first(), s=pl.struct(a=pl.struct(b=pl.lit([1.5])))
+        )
+        publish(table, new, DATES.select(*keys))
+        found = table.scan().collect_schema()
+        assert {"gone", "S"}.isdisjoint(found)
+        assert found["s"] == pl.Struct({"a": pl.Struct({"b": pl.List(pl.Float64)})})
+        value, size = kept.to_list()[0], sum(len(DATES.values[key]) for key in keys)
+        assert restore(table.scan(), {"n": kept.dtype}).collect()["n"].to_list() == [value] * size
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(keys, "new"))
+        assert table.scan(version=before).collect()["gone"].to_list() == [1] * size
+
+    def test_where_all_was_taken_away_columns_may_change(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        publish(table, DATES.frame([old], "old").with_columns(n=pl.lit("x"), gone=pl.lit(1)), DATES.select(old))
+        publish(table, DATES.frame([], "none").with_columns(n=pl.lit("x"), gone=pl.lit(1)), DATES.select(old))
+        publish(table, DATES.frame([new], "new").with_columns(n=pl.lit(True)), DATES.select(new))
+        assert table.scan().collect_schema()["n"] == pl.Boolean()
+        assert "gone" not in table.scan().collect_schema()
+        assert content(table.scan()) == expect(DATES, {new: "new"})
+
+    def test_a_column_goes_with_the_last_partition_that_has_it(self, new_table: NewTable) -> None:
+        table, (first, second, third, fourth, *_) = new_table(), DATES.keys
+        there = [first, second, third]
+        publish(table, DATES.frame(there, "old").with_columns(leaves=pl.lit(1)), DATES.select(*there))
+        for key in (second, fourth, first):
+            publish(table, DATES.frame([key], "new"), DATES.select(key))
+            assert "leaves" in table.scan().collect_schema()
+            assert "leaves" not in table.scan(DATES.select(key)).collect_schema()
+        assert table.scan(DATES.select(third)).collect()["leaves"].to_list() == [1] * len(DATES.values[third])
+        publish(table, DATES.frame([third], "new"), DATES.select(third))
+        assert "leaves" not in table.scan().collect_schema()
+        assert content(table.scan()) == expect(DATES, dict.fromkeys([*there, fourth], "new"))
 
     def test_every_type_comes_back(self, new_table: NewTable, kept: pl.Series) -> None:
         table = new_table(partitioned=False)
