@@ -21,7 +21,7 @@ from lakehouse.execution.candidate import Audited, Candidate, discard, stage_not
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import Fact, Status
 from lakehouse.lineage.table_log import at_version, from_payload, to_payload, unrecorded
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
 
 log = logger()
@@ -129,11 +129,10 @@ def _make_room(attempt: Attempt, error: ColumnsChanged, since: int) -> list[Fact
     """
     asset, table, staying = attempt.asset, attempt.table, error.staying
     if staying - (attempt.step.rest or asset.partitions.empty()):
-        everything = shlex.quote(str(staying | attempt.step.partitions | (attempt.step.rest or staying)))
+        command = f"lakehouse materialize {asset.key} {_words(staying | attempt.step.partitions)}"
         raise SchemaViolation(
             f"{asset.key}: {error.message}",
-            hint=f"build all of it anew in one run: lakehouse materialize {asset.key} --partitions {everything}; "
-            "or give the new column a new name",
+            hint=f"build all of it anew in one run: {command}; or give the new column a new name",
         ) from error
     fact = attempt.recorder.fact(
         Status.WIPED,
@@ -150,6 +149,13 @@ def _make_room(attempt: Attempt, error: ColumnsChanged, since: int) -> list[Fact
         discard(table, staged)
     log.warning("%s: %s taken away until this run has made it anew: %s", asset.key, staying, error.message)
     return [at_version(fact, version)]
+
+
+def _words(partitions: PartitionSet) -> str:
+    """The words of a command line that name all of these partitions."""
+    if isinstance(partitions.partitions, TimePartitions):
+        return f"--partitions {shlex.quote(str(partitions.hull))}"
+    return " ".join(f"--partition={shlex.quote(key)}" for key in partitions)
 
 
 def _after_own(attempt: Attempt, partitions: PartitionSet, since: int | None) -> int | None:
