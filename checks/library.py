@@ -14,7 +14,8 @@ from typing import Any, final, overload
 import polars as pl
 
 from lakehouse.checks.rowwise import is_rowwise
-from lakehouse.definitions.code_version import digest, fingerprint
+from lakehouse.definitions.code_version import digest
+from lakehouse.definitions.former import Dump, former_fingerprint
 from lakehouse.errors import DefinitionError
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -35,7 +36,7 @@ class Check:
         upstream: the input whose partitions are measured too
         theirs: what is measured there
         blocking: whether a failure holds the partition back
-        given: what it was made with, as far as its expressions don't tell
+        given: what it was made with; empty: its expressions tell
         key: the columns whose values must not repeat, where that is what it measures
     """
 
@@ -48,7 +49,7 @@ class Check:
     upstream: str | None = None
     theirs: pl.Expr | None = field(default=None, repr=False)
     blocking: bool = True
-    given: str = field(default="", repr=False)
+    given: tuple[Any, ...] = field(default=(), repr=False)
     key: tuple[str, ...] = field(default=(), repr=False)
 
     @cached_property
@@ -57,11 +58,19 @@ class Check:
         return self.failing is not None and set(self.measures) == {"failing"} and is_rowwise(self.failing)
 
     @property
-    def fingerprint(self) -> str:
-        """A short hash of what it checks."""
-        expressions = (*self.measures.values(), self.fails, self.rows, self.failing, self.theirs)
-        told = (self.name, self.blocking, self.upstream, self.given, *self.measures)
-        return digest(*map(str, told), *map(str, expressions))
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of: another check, if one of them is another."""
+        return (self.name, self.blocking, self.upstream, self.given or self._expressions)
+
+    def former_fingerprint(self, _: Dump) -> str:
+        """What was recorded for it formerly."""
+        given = repr(self.given[2]) if self.given[:1] == ("accepted_values",) else ""
+        told = (self.name, self.blocking, self.upstream, given, *self.measures)
+        return digest(*map(str, told), *map(str, self._expressions[1:]))
+
+    @property
+    def _expressions(self) -> tuple[Any, ...]:
+        return ([*self.measures], *self.measures.values(), self.fails, self.rows, self.failing, self.theirs)
 
 
 @final
@@ -82,9 +91,13 @@ class FrameCheck:
     blocking: bool = True
 
     @property
-    def fingerprint(self) -> str:
-        """A short hash of what it checks."""
-        return digest(self.name, str(self.blocking), fingerprint(self.function))
+    def parts(self) -> tuple[Any, ...]:
+        """What it is made of: another check, if one of them is another."""
+        return (self.name, self.blocking, self.function)
+
+    def former_fingerprint(self, dump: Dump) -> str:
+        """What was recorded for it formerly."""
+        return digest(self.name, str(self.blocking), former_fingerprint(self.function, dump))
 
     def __call__(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         return self.function(frame)
@@ -119,6 +132,7 @@ def row_count(*, min: int = 1, max: int | None = None, blocking: bool = True, na
         measures={"count": pl.len()},
         fails=(count < min) if max is None else ~count.is_between(min, max),
         blocking=blocking,
+        given=("row_count", min, max),
     )
 
 
@@ -148,6 +162,7 @@ def unique(*columns: str, blocking: bool = True, name: str | None = None) -> Che
         failing=key.is_duplicated(),
         blocking=blocking,
         key=columns,
+        given=("unique", columns),
     )
 
 
@@ -168,6 +183,7 @@ def not_null(*columns: str, blocking: bool = True, name: str | None = None) -> C
         f"a value in {', '.join(columns)} of every row",
         pl.any_horizontal(pl.col(c).is_null() for c in columns),
         blocking,
+        given=("not_null", columns),
     )
 
 
@@ -192,7 +208,7 @@ def accepted_values(column: str, values: Sequence[Any], *, blocking: bool = True
         f"{column} one of {shown}",
         ~pl.col(column).is_in(allowed),
         blocking,
-        given=repr(allowed),
+        given=("accepted_values", column, allowed),
     )
 
 
@@ -217,7 +233,7 @@ def expression(name: str, holds: pl.Expr, *, wants: str = "", blocking: bool = T
     """
     if not isinstance(holds, pl.Expr):
         raise DefinitionError(f"expression({name!r}) needs a polars expression; given {type(holds).__name__}")
-    return _by_row(name, wants or str(holds), ~holds, blocking)
+    return _by_row(name, wants or str(holds), ~holds, blocking, given=("expression", holds))
 
 
 def reconcile(
@@ -259,6 +275,7 @@ def reconcile(
         upstream=upstream,
         theirs=measured if theirs is None else theirs,
         blocking=blocking,
+        given=("reconcile", ours, theirs, tolerance),
     )
 
 
@@ -299,7 +316,7 @@ def custom(function: FrameFunction | None = None, /, *, blocking: bool = True, n
     return make if function is None else make(function)
 
 
-def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool, *, given: str = "") -> Check:
+def _by_row(name: str, wants: str, failing: pl.Expr, blocking: bool, *, given: tuple[Any, ...]) -> Check:
     # Unlike a sum of it, `when` takes nothing but booleans: a number would pass as no failure at all.
     failing = pl.when(failing).then(pl.lit(True)).otherwise(pl.lit(False))
     return Check(

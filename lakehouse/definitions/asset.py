@@ -7,6 +7,7 @@ graph), so that assets may be declared in any order.
 from __future__ import annotations
 
 import inspect
+import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -16,17 +17,19 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
-from lakehouse.definitions.code_version import digest, fingerprint
+from lakehouse.definitions.code_version import CodeVersion, code_version
 from lakehouse.definitions.policies import Freshness, Retry
 from lakehouse.definitions.schema import Schema
 from lakehouse.definitions.signature import Parameter, Signature, read_signature
+from lakehouse.errors import shorten
 from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
 
 if TYPE_CHECKING:
-    import logging
-
     from lakehouse.checks import AnyCheck
     from lakehouse.definitions.builder import Builder
+    from lakehouse.definitions.former import FormerVersions
+
+log = logging.getLogger("lakehouse")
 
 
 class Layer(StrEnum):
@@ -148,20 +151,66 @@ class Asset:
         """What the return annotation promises."""
         return self._signature.schema
 
-    @cached_property
+    @property
     def code_version(self) -> str:
         """The declared version, or a fingerprint of the function with its helpers, blind to comments and formatting."""
-        return self.declared_version or fingerprint(self.function)
+        return self.declared_version or self._code.text
+
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """What its code uses and none of its versions sees a change of, unless a version is declared."""
+        if self.declared_version:
+            return ()
+        schema = self.schema.code.unseen if self.schema else ()
+        return tuple(dict.fromkeys((*self._code.unseen, *schema, *self._checks.unseen)))
+
+    @cached_property
+    def _code(self) -> CodeVersion:
+        return self._told(code_version(self.function))
+
+    @cached_property
+    def _checks(self) -> CodeVersion:
+        parts = [check.parts for check in sorted(self.checks, key=lambda check: check.name)]
+        return self._told(code_version(parts, module=self.function.__module__))
+
+    def _told(self, found: CodeVersion) -> CodeVersion:
+        if found.unseen and not self.declared_version:
+            log.warning(
+                "%s: a change of %s makes nothing stale, for nobody can say whether it is the same in another process\n"
+                '  hint: declare @%s(code_version="1"), and another one when it changes; or make it in the function',
+                self.key,
+                shorten(found.unseen),
+                self.layer,
+            )
+        return found
 
     @property
     def schema_version(self) -> str:
         """A fingerprint of its schema; empty: it has none."""
         return self.schema.fingerprint if self.schema else ""
 
-    @cached_property
+    @property
     def checks_version(self) -> str:
         """A fingerprint of its checks; empty: it has none."""
-        return digest(*sorted(check.fingerprint for check in self.checks)) if self.checks else ""
+        return self._checks.text if self.checks else ""
+
+    def same_code(self, recorded: str) -> bool:
+        """Whether a code version that is recorded stands for the code as it is."""
+        return recorded == self.code_version or (self.declared_version is None and recorded in self._former.code)
+
+    def same_schema(self, recorded: str) -> bool:
+        """Whether a schema version that is recorded stands for the schema as it is, or a declared version covers it."""
+        return self.declared_version is not None or recorded == self.schema_version or recorded in self._former.schema
+
+    def same_checks(self, recorded: str) -> bool:
+        """Whether a checks version that is recorded stands for the checks as they are, or a declared one covers it."""
+        return self.declared_version is not None or recorded == self.checks_version or recorded in self._former.checks
+
+    @cached_property
+    def _former(self) -> FormerVersions:
+        from lakehouse.definitions.former import FormerVersions
+
+        return FormerVersions.of(self.function, self.schema, self.checks)
 
     @cached_property
     def _signature(self) -> Signature:
@@ -179,6 +228,7 @@ class Asset:
         module = inspect.getmodule(self.function)
         if module is not None and getattr(module, getattr(self.function, "__qualname__", ""), None) is self:
             return _by_name, (module.__name__, self.function.__qualname__)
+        _ = self.code_version  # where it arrives, its source may not be to be had
         return super().__reduce_ex__(protocol)
 
 

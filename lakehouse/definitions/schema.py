@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, final
 
-from lakehouse.definitions.code_version import digest, fingerprint
+from lakehouse.definitions.code_version import CodeVersion, code_version
 from lakehouse.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ class Schema:
         name: what people call it
         columns: the columns, in order
         model: the pandera model behind it, which also checks values
-        rules: the checks of values, as text
+        rules: the checks of values, as they are declared
     """
 
     name: str
     columns: tuple[Column, ...]
     model: Any = field(default=None, compare=False, repr=False)
-    rules: str = field(default="", repr=False)
+    rules: tuple[Any, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(cls, model: Any) -> Schema:
@@ -83,10 +84,16 @@ class Schema:
     def __contains__(self, name: object) -> bool:
         return any(c.name == name for c in self.columns)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """A short hash of names, types, nullability and rules."""
-        return digest(*(f"{c.name}:{c.dtype}:{c.nullable}:{c.required}" for c in self.columns), self.rules)
+        return self.code.text
+
+    @cached_property
+    def code(self) -> CodeVersion:
+        """What stands for names, types, nullability and rules."""
+        columns = [f"{c.name}:{c.dtype}:{c.nullable}:{c.required}" for c in self.columns]
+        return code_version(columns, self.rules, module=getattr(self.model, "__module__", None))
 
     def lacks(self, asked: Schema) -> list[tuple[str, str]]:
         """What a consumer asks for and this schema doesn't promise: (column, why)."""
@@ -106,15 +113,28 @@ class Schema:
         return faults
 
 
-def _rules(schema: Any) -> str:
-    """The value checks of a pandera schema as text, in the order in which they are declared."""
+def _rules(schema: Any) -> tuple[Any, ...]:
+    """The value checks of a pandera schema, in the order in which they are declared; empty: it has none."""
 
-    def as_text(checks: Any) -> list[Any]:
+    def told(checks: Any) -> list[tuple[Any, ...]]:
+        # pandera's own are known by their names: which functions they are depends on what else was imported.
         return [
-            (c.name, repr(c.statistics)) if c.statistics else (c.name, fingerprint(c._check_fn)) for c in checks or ()
+            (
+                c.name,
+                # As they were given: of a set, the statistics have a list in whatever order.
+                {name: c._check_kwargs.get(name, given) for name, given in c.statistics.items()},
+                (c.ignore_na, c.element_wise, c.raise_warning),
+                c._check_fn if isinstance(c._check_fn, FunctionType | partial) else None,
+            )
+            for c in checks or ()
         ]
 
-    columns = [(name, c.unique, c.coerce, as_text(c.checks)) for name, c in schema.columns.items()]
-    plain = all(not (unique or coerce or checks) for _, unique, coerce, checks in columns)
-    whole = (as_text(schema.checks), schema.unique, schema.strict, schema.coerce)
-    return "" if plain and whole == ([], None, False, False) else repr((columns, whole))
+    def parsers(declared: Any) -> list[tuple[Any, ...]]:
+        return [(p.name, p._parser_fn) for p in declared or ()]
+
+    columns = [
+        (name, c.unique, c.coerce, c.regex, told(c.checks), parsers(c.parsers)) for name, c in schema.columns.items()
+    ]
+    whole = (told(schema.checks), schema.unique, schema.strict, schema.coerce, parsers(schema.parsers))
+    plain = all(not any(declared[1:]) for declared in columns) and whole == ([], None, False, False, [])
+    return () if plain else (columns, whole)

@@ -129,15 +129,15 @@ class _Reasons:
 
 
 def _other_code(asset: Asset, fact: Fact) -> bool:
-    return fact.code_version != asset.code_version
+    return not asset.same_code(fact.code_version)
 
 
 def _other_schema(asset: Asset, fact: Fact) -> bool:
-    return asset.declared_version is None and fact.schema_version != asset.schema_version
+    return not asset.same_schema(fact.schema_version)
 
 
 def _other_checks(asset: Asset, fact: Fact) -> bool:
-    return asset.declared_version is None and fact.checks_version != asset.checks_version
+    return not asset.same_checks(fact.checks_version)
 
 
 _VERSIONS: Sequence[tuple[Cause, Callable[[Asset, Fact], bool]]] = (

@@ -3,13 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import product
+from typing import Annotated, Any
 
+import pandera.polars as pa
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lakehouse import Asset, AssetGraph, Daily, Freshness, Monthly, bronze, silver
+from lakehouse.checks import custom, unique
+from lakehouse.definitions.former import FormerVersions
 from lakehouse.display.plans import grouped
 from lakehouse.errors import DefinitionError
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
@@ -19,6 +24,10 @@ from lakehouse.planning.staleness import Cause, stale
 from tests.support.worlds import DAILY, NOW, World, asset, published
 
 JANUARY = "2013-01-01...2013-01-31"
+
+
+class Dated(pa.DataFrameModel):
+    date: str = pa.Field(unique=True)
 
 
 def why(world: World, key: str, wanted: Any = JANUARY, now: datetime = NOW) -> dict[str, str]:
@@ -74,6 +83,23 @@ def test_a_declared_version_stands_for_all_three() -> None:
     assert why(world, clean.key) == {}
     know(world, clean.key, published(clean, DAILY.select(JANUARY), code_version="6"))
     assert why(world, clean.key) == {"code changed": JANUARY}
+
+
+def test_what_an_older_release_recorded_for_the_same_code_is_fresh() -> None:
+    @silver(partitions=DAILY, checks=[unique("date"), custom(name="all")(lambda frame: frame)])
+    def clean() -> Annotated[pl.LazyFrame, Dated]:
+        return pl.LazyFrame()
+
+    former = FormerVersions.of(clean.function, clean.schema, clean.checks)
+    world = World([clean], {"silver.clean": JANUARY})
+    for code, schema, checks in product(former.code, former.schema, former.checks):
+        versions: dict[str, Any] = {"code_version": code, "schema_version": schema, "checks_version": checks}
+        know(world, clean.key, published(clean, DAILY.select(JANUARY), **versions))
+        assert why(world, clean.key) == {}
+        for name, cause in {"code": "code", "schema": "schema", "checks": "checks"}.items():
+            other = versions | {f"{name}_version": "0123456789ab"}
+            know(world, clean.key, published(clean, DAILY.select(JANUARY), **other))
+            assert why(world, clean.key) == {f"{cause} changed": JANUARY}
 
 
 def test_an_input_with_other_rows_makes_stale_what_is_made_from_them() -> None:
