@@ -36,7 +36,7 @@ class Check:
         upstream: the input whose partitions are measured too
         theirs: what is measured there
         blocking: whether a failure holds the partition back
-        given: what it was made with; empty: its expressions tell
+        given: what it was made with; empty: its expressions say it
         key: the columns whose values must not repeat, where that is what it measures
     """
 
@@ -65,8 +65,8 @@ class Check:
     def former_fingerprint(self, _: Dump) -> str:
         """What was recorded for it formerly."""
         given = repr(self.given[2]) if self.given[:1] == ("accepted_values",) else ""
-        told = (self.name, self.blocking, self.upstream, given, *self.measures)
-        return digest(*map(str, told), *map(str, self._expressions[1:]))
+        parts = (self.name, self.blocking, self.upstream, given, *self.measures)
+        return digest(*map(str, parts), *map(str, self._expressions[1:]))
 
     @property
     def _expressions(self) -> tuple[Any, ...]:

@@ -7,7 +7,6 @@ graph), so that assets may be declared in any order.
 from __future__ import annotations
 
 import inspect
-import logging
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -23,13 +22,16 @@ from lakehouse.definitions.schema import Schema
 from lakehouse.definitions.signature import Parameter, Signature, read_signature
 from lakehouse.errors import shorten
 from lakehouse.partitions import Partitions, PartitionSet, Unpartitioned
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
+    import logging
+
     from lakehouse.checks import AnyCheck
     from lakehouse.definitions.builder import Builder
     from lakehouse.definitions.former import FormerVersions
 
-log = logging.getLogger("lakehouse")
+log = logger("lakehouse")
 
 
 class Layer(StrEnum):
@@ -166,14 +168,14 @@ class Asset:
 
     @cached_property
     def _code(self) -> CodeVersion:
-        return self._told(code_version(self.function))
+        return self._warned(code_version(self.function))
 
     @cached_property
     def _checks(self) -> CodeVersion:
         parts = [check.parts for check in sorted(self.checks, key=lambda check: check.name)]
-        return self._told(code_version(parts, module=self.function.__module__))
+        return self._warned(code_version(parts, module=self.function.__module__))
 
-    def _told(self, found: CodeVersion) -> CodeVersion:
+    def _warned(self, found: CodeVersion) -> CodeVersion:
         if found.unseen and not self.declared_version:
             log.warning(
                 "%s: a change of %s makes nothing stale, for nobody can say whether it is the same in another process\n"

@@ -14,7 +14,6 @@ import enum
 import functools
 import hashlib
 import inspect
-import logging
 import os
 import sys
 import sysconfig
@@ -78,8 +77,8 @@ def code_version(*things: Any, module: str | None = None) -> CodeVersion:
         True
     """
     reader = _Reader(things[0], module)
-    told = [reader.value(thing, "", top=True) for thing in things]
-    return CodeVersion(MARK + digest(*told, *reader.parts), tuple(reader.unseen))
+    written = [reader.value(thing, "", top=True) for thing in things]
+    return CodeVersion(MARK + digest(*written, *reader.parts), tuple(reader.unseen))
 
 
 def fingerprint(*things: Any, module: str | None = None) -> str:
@@ -102,7 +101,7 @@ def digest(*parts: str) -> str:
 
 
 class _Reader:
-    """Collects what code is made of. Functions and classes are told once, and then referred to by a number."""
+    """Collects what code is made of. Functions and classes are written down once, and then go by a number."""
 
     def __init__(self, first: Any, module: str | None) -> None:
         function = first
@@ -127,16 +126,13 @@ class _Reader:
     # ── values ────────────────────────────────────────────────────────────────────────────
 
     def value(self, value: Any, path: str, *, top: bool = False) -> str:
-        """Anything that code uses, as text. What can't be told is noted with its path, and told by its type alone."""
+        """Anything that code uses, as text. What has none is noted with its path, and gives no more than its type."""
+        kind = type(value)
         try:
             return self._value(value, path, top=top)
-        except (Opaque, RecursionError):
-            pass
-        except Exception as error:  # by an object that doesn't like to be looked at
-            logging.getLogger("lakehouse").debug("%s can't be looked at: %r", path, error)
-        kind = type(value)
-        self.unseen.setdefault(f"{path or 'it'} ({kind.__module__}.{kind.__qualname__})")
-        return f"?{self._named(kind)}"
+        except Exception:  # opaque, nested too deeply, or raised by an object that is looked at
+            self.unseen.setdefault(f"{path or 'it'} ({kind.__module__}.{kind.__qualname__})")
+            return f"?{self._named(kind)}"
 
     def _value(self, value: Any, path: str, *, top: bool = False) -> str:
         text = constants.plain(value, self.homes)
@@ -155,8 +151,8 @@ class _Reader:
             case types.ModuleType():
                 return self._module(value, path, {()})
             case enum.Enum():
-                told = value.name if value.name is not None else self.value(value.value, path)
-                return f"{self._class(type(value))}.{told}"
+                written = value.name if value.name is not None else self.value(value.value, path)
+                return f"{self._class(type(value))}.{written}"
             case types.BuiltinFunctionType() | types.MethodWrapperType():
                 return self._builtin(value, path)
             case staticmethod() | classmethod():
@@ -168,8 +164,8 @@ class _Reader:
             case types.MappingProxyType():
                 return self._within(value, lambda: self.value(dict(value), path))
         if (origin := typing.get_origin(value)) is not None:
-            told = "union" if origin in (typing.Union, types.UnionType) else self.value(origin, path)
-            return f"type({told},{self.value(typing.get_args(value), path)})"
+            written = "union" if origin in (typing.Union, types.UnionType) else self.value(origin, path)
+            return f"type({written},{self.value(typing.get_args(value), path)})"
         if value is os.environ:
             return "environment"
         return self._within(value, lambda: self._held(value, path))
@@ -183,46 +179,46 @@ class _Reader:
                 return f"{kind.__name__}{{{brief(','.join(sorted(self.value(one, path) for one in value)))}}}"
             case kind if kind is dict:
                 keys, values = list(value), list(value.values())
-                if (told := many(keys)) is not None and (held := many(values)) is not None:
-                    return f"dict{{{told},{held}}}"
+                if (written := many(keys)) is not None and (held := many(values)) is not None:
+                    return f"dict{{{written},{held}}}"
                 pairs = [f"{self.value(k, path)}:{self.value(v, f'{path}[{k!r:.40}]')}" for k, v in value.items()]
                 return f"dict{{{brief(','.join(pairs))}}}"
-        told = constants.frame(value, lambda one: self._strictly(one, path))
-        return told if told is not None else self._instance(value, path)
+        written = constants.frame(value, lambda one: self._strictly(one, path))
+        return written if written is not None else self._instance(value, path)
 
     def _items(self, values: Sequence[Any], path: str) -> str:
-        told = many(values)
-        if told is None:
-            told = brief(",".join([self.value(one, f"{path}[{place}]") for place, one in enumerate(values)]))
-        return told
+        written = many(values)
+        if written is None:
+            written = brief(",".join([self.value(one, f"{path}[{place}]") for place, one in enumerate(values)]))
+        return written
 
     def _instance(self, value: Any, path: str) -> str:
         """An object: its class, with what it is made of."""
         kind = type(value)
-        told = self._class(kind)
+        written = self._class(kind)
         state = getattr(value, "__dict__", None) or {}
         wrapped = state.get("__wrapped__")
         if callable(wrapped):  # such as a cached function
-            return f"{told}({self.value(wrapped, path)})"
+            return f"{written}({self.value(wrapped, path)})"
         if any((base.__module__, base.__name__) == _ASSET for base in kind.__mro__):
             return self.value(value.function, path, top=True)
         if kind.__module__.startswith("lakehouse.") and not self._own(kind.__module__):
             if not is_dataclass(value):
-                return told
-            return f"{told}{self.value({f.name: getattr(value, f.name) for f in fields(value)}, path)}"
+                return written
+            return f"{written}{self.value({f.name: getattr(value, f.name) for f in fields(value)}, path)}"
         for base in kind.__mro__:
             if (project_of(base.__module__), base.__name__) in _SECRET:
-                return told
+                return written
             if not self._own_class(base) and base.__name__.endswith(_WITHOUT_CONSEQUENCE):
-                return told
+                return written
         if self._own_class(kind):
             parts = [self.value(self._state(value), path)]
             for base in (tuple, list, dict, set, frozenset, str, int, float, bytes):
                 if isinstance(value, base):
                     parts.append(self.value(base(value), path))
                     break
-            return f"{told}{''.join(parts)}"
-        return f"{told}{self._reduced(value, path)}"
+            return f"{written}{''.join(parts)}"
+        return f"{written}{self._reduced(value, path)}"
 
     def _state(self, value: Any) -> dict[str, Any]:
         """What an object of the project's own holds, but for what it has worked out and kept."""
@@ -238,7 +234,7 @@ class _Reader:
         return {name: found[name] for name in sorted(found) if name not in kept}
 
     def _reduced(self, value: Any, path: str) -> str:
-        """An object of a library, as it would be pickled: what can't be, can't be told."""
+        """An object of a library, as it would be pickled."""
         kind = type(value)
         if hasattr(kind, "__next__") or kind.__module__ in _BY_CHANCE or kind.__module__.startswith("numpy.random"):
             raise Opaque
@@ -257,20 +253,20 @@ class _Reader:
         return "".join(self._strictly(one, path) for one in (make, list(given), *held))
 
     def _strictly(self, value: Any, path: str) -> str:
-        """A part of something that is told as a whole or not at all."""
+        """A part of something that is written down as a whole or not at all."""
         before = dict(self.unseen)
-        told = self.value(value, path)
+        written = self.value(value, path)
         if self.unseen != before:
             self.unseen = before
             raise Opaque
-        return told
+        return written
 
-    def _within(self, value: Any, tell: Callable[[], str]) -> str:
+    def _within(self, value: Any, write: Callable[[], str]) -> str:
         if id(value) in self._open:
             return "itself"
         self._open.add(id(value))
         try:
-            return tell()
+            return write()
         finally:
             self._open.discard(id(value))
 
@@ -294,7 +290,7 @@ class _Reader:
             registry = vars(function).get("registry")  # of functools.singledispatch
             held += [dict(registry)] if isinstance(registry, Mapping) else []
             return f"{self._named(function)}{inside}{''.join(self.value(one, function.__name__) for one in held)}"
-        return self._tell(function, lambda: self._function_text(function, top, decorated) + inside)
+        return self._once(function, lambda: self._function_text(function, top, decorated) + inside)
 
     def _function_text(self, function: types.FunctionType, top: bool, decorated: bool) -> str:
         file = file_of(function)
@@ -307,17 +303,17 @@ class _Reader:
             for one in around:
                 _merge(names, free_names(one))
             self._imports(node, function.__globals__.get("__package__") or "")
-        told = [_bare(node, around) if top else canonical(node) for node in nodes]
+        written = [_bare(node, around) if top else canonical(node) for node in nodes]
         if not nodes:
-            told = [bytecode(function.__code__, function.__doc__)]
+            written = [bytecode(function.__code__, function.__doc__)]
             every = set(names_in(function.__code__))
             names = {name: {(other,) for other in every} for name in every}
-        told += self._uses(names, {**function.__globals__, **closed}, file if nodes else None, set(closed))
-        told.append(self.value([function.__defaults__ or (), function.__kwdefaults__ or {}], function.__name__))
+        written += self._uses(names, {**function.__globals__, **closed}, file if nodes else None, set(closed))
+        written.append(self.value([function.__defaults__ or (), function.__kwdefaults__ or {}], function.__name__))
         more = {name: one for name, one in vars(function).items() if name != "__wrapped__"}
         if more and not top:
-            told.append(self.value(more, function.__name__))
-        return "\n".join(told)
+            written.append(self.value(more, function.__name__))
+        return "\n".join(written)
 
     def _decorators(self, node: FunctionNode, function: types.FunctionType) -> list[ast.expr]:
         """What wraps an asset's function, beside what makes it an asset."""
@@ -331,22 +327,22 @@ class _Reader:
 
     def _uses(self, names: Names, scope: Mapping[str, Any], file: SourceFile | None, closed: set[str]) -> list[str]:
         """What some names mean where they are used."""
-        told = []
+        written = []
         for name, attributes in sorted(names.items()):
             if name not in scope or (name.startswith("__") and name.endswith("__")):
                 continue
             origin = file.imports.get(name) if file is not None and name not in closed else None
             if origin is not None and not self._own(origin):
-                told.append(f"{name}={origin}")
+                written.append(f"{name}={origin}")
             elif isinstance(scope[name], types.ModuleType):
-                told.append(f"{name}={self._module(scope[name], name, attributes)}")
+                written.append(f"{name}={self._module(scope[name], name, attributes)}")
             else:
                 before = len(self.unseen)
-                told.append(f"{name}={self.value(scope[name], name)}")
+                written.append(f"{name}={self.value(scope[name], name)}")
                 if len(self.unseen) > before and file is not None and name not in closed:
                     # At least what the module says of it.
-                    told += [canonical(one) for one in binding(file.tree, name)]
-        return told
+                    written += [canonical(one) for one in binding(file.tree, name)]
+        return written
 
     def _method(self, method: types.MethodType, path: str) -> str:
         owner, function = method.__self__, method.__func__
@@ -367,7 +363,7 @@ class _Reader:
     def _class(self, cls: type) -> str:
         if not self._own_class(cls):
             return self._named(cls)
-        return self._numbers.get(id(cls)) or self._tell(cls, lambda: self._class_text(cls))
+        return self._numbers.get(id(cls)) or self._once(cls, lambda: self._class_text(cls))
 
     def _class_text(self, cls: type) -> str:
         file = file_of(cls)
@@ -405,23 +401,23 @@ class _Reader:
             if isinstance(value, types.FunctionType | staticmethod | classmethod | property):
                 continue
             text.append(f"{name}={self.value(value, f'{cls.__name__}.{name}')}")
-        told = [one for one in functions if one.__closure__ or not nodes or not _is_of(one, cls)]
-        return "\n".join([*text, *(self.value(one, cls.__name__) for one in told)])
+        more = [one for one in functions if one.__closure__ or not nodes or not _is_of(one, cls)]
+        return "\n".join([*text, *(self.value(one, cls.__name__) for one in more)])
 
     def _module(self, module: types.ModuleType, path: str, attributes: set[tuple[str, ...]]) -> str:
         """A module by what is taken from it; as a whole where it is handed on."""
         if not self._own(module.__name__):
             return f"module {module.__name__}"
-        told = []
+        written = []
         for first, *rest in sorted(attributes) if () not in attributes else ():
             value = vars(module).get(first)
             if isinstance(value, types.ModuleType):
-                told.append(f"{first}={self._module(value, f'{path}.{first}', {tuple(rest)})}")
+                written.append(f"{first}={self._module(value, f'{path}.{first}', {tuple(rest)})}")
             elif first in vars(module):
-                told.append(f"{first}={self.value(value, f'{path}.{first}')}")
+                written.append(f"{first}={self.value(value, f'{path}.{first}')}")
         if () in attributes:
             self._static_code(module.__name__, None)
-        return f"module[{','.join(told)}]"
+        return f"module[{','.join(written)}]"
 
     def _imports(self, node: ast.AST, package: str) -> None:
         """What a function imports when it runs: read and not imported, for it may not work where plans are made."""
@@ -486,7 +482,7 @@ class _Reader:
 
     # ── each once ─────────────────────────────────────────────────────────────────────────
 
-    def _tell(self, thing: Any, text: Callable[[], str]) -> str:
+    def _once(self, thing: Any, text: Callable[[], str]) -> str:
         number = self._numbers[id(thing)] = f"#{len(self._kept)}"
         self._kept.append(thing)  # or another might be given its id
         self.parts.append(f"{number} {text()}")

@@ -35,7 +35,7 @@ def plain(value: Any, homes: Sequence[Path] = ()) -> str | None:
 
     Parameters:
         value: the value
-        homes: folders that lie elsewhere on other machines; paths below them are told from there on
+        homes: folders that lie elsewhere on other machines; paths below them are relative to them
 
     Examples:
         >>> plain(1.0), plain(1), plain(True), plain("1")
@@ -139,7 +139,7 @@ def frame(value: Any, inside: Callable[[Any], str]) -> str | None:
 
     Parameters:
         value: the value
-        inside: tells of values that it holds and that are nothing of these libraries' own
+        inside: gives values that it holds and that are not these libraries' own as text
 
     Raises:
         Opaque: it reads what lies elsewhere, such as a file
@@ -189,9 +189,11 @@ _FRAMES = {
 
 
 def _columns(
-    columns: Iterable[tuple[Any, Any]], told: Callable[[Any, Callable[[Any], str]], str], inside: Callable[[Any], str]
+    columns: Iterable[tuple[Any, Any]],
+    column_text: Callable[[Any, Callable[[Any], str]], str],
+    inside: Callable[[Any], str],
 ) -> str:
-    return f"frame {hashed(ascii([(name, told(column, inside)) for name, column in columns]).encode())}"
+    return f"frame {hashed(ascii([(name, column_text(column, inside)) for name, column in columns]).encode())}"
 
 
 _NUMBERS = {
@@ -209,18 +211,18 @@ def _polars_column(column: Any, inside: Callable[[Any], str]) -> str:
     elif dtype.partition("(")[0] in ("Date", "Datetime", "Duration", "Time", "Decimal"):
         column = column.to_physical()
     code = _NUMBERS.get(str(column.dtype))
-    told = hashlib.sha256()
+    found = hashlib.sha256()
     for start in range(0, len(column), _SLICE):
         part = column.slice(start, _SLICE)
         if code is None:
-            told.update(_listed(part.to_list(), inside))
+            found.update(_listed(part.to_list(), inside))
             continue
-        told.update(json.dumps(part.is_null().arg_true().to_list()).encode())
+        found.update(json.dumps(part.is_null().arg_true().to_list()).encode())
         numbers = array.array(code, part.fill_null(0).to_list())
         if sys.byteorder == "big":
             numbers.byteswap()
-        told.update(numbers.tobytes())
-    return f"{dtype} {len(column)} {told.hexdigest()}"
+        found.update(numbers.tobytes())
+    return f"{dtype} {len(column)} {found.hexdigest()}"
 
 
 def _listed(values: list[Any], inside: Callable[[Any], str]) -> bytes:
@@ -264,7 +266,7 @@ def _lazy(value: Any, inside: Callable[[Any], str]) -> str:
 
 
 def _expression(value: Any, inside: Callable[[Any], str]) -> str:
-    """An expression, as polars writes it down; what it holds of data and functions is told as these are."""
+    """An expression, as polars writes it down; what it holds of data and functions as these are."""
     try:
         tree = json.loads(value.meta.serialize(format="json"))
     except Exception as error:
@@ -275,10 +277,10 @@ def _expression(value: Any, inside: Callable[[Any], str]) -> str:
 def _node(node: Any, inside: Callable[[Any], str]) -> str:
     if isinstance(node, dict):
         # What is left at its default may be new in the next polars.
-        told = [
+        written = [
             f"{name}:{_node(one, inside)}" for name, one in sorted(node.items()) if one not in (None, False, [], {})
         ]
-        return f"{{{','.join(told)}}}" if told or not node else f"{{{sorted(node)}}}"
+        return f"{{{','.join(written)}}}" if written or not node else f"{{{sorted(node)}}}"
     if isinstance(node, list):
         if len(node) > 8 and all(type(one) is int and 0 <= one < 256 for one in node):
             return _embedded(bytes(node), inside)

@@ -94,15 +94,15 @@ def _schema(schema: Schema, dump: Dump) -> str:
 
 def _rules(schema: Any, dump: Dump) -> str:
 
-    def told(checks: Any) -> list[Any]:
+    def as_values(checks: Any) -> list[Any]:
         return [
             (c.name, repr(c.statistics)) if c.statistics else (c.name, former_fingerprint(c._check_fn, dump))
             for c in checks or ()
         ]
 
-    columns = [(name, c.unique, c.coerce, told(c.checks)) for name, c in schema.columns.items()]
+    columns = [(name, c.unique, c.coerce, as_values(c.checks)) for name, c in schema.columns.items()]
     plain = all(not (unique or coerce or checks) for _, unique, coerce, checks in columns)
-    whole = (told(schema.checks), schema.unique, schema.strict, schema.coerce)
+    whole = (as_values(schema.checks), schema.unique, schema.strict, schema.coerce)
     return "" if plain and whole == ([], None, False, False) else repr((columns, whole))
 
 
@@ -141,7 +141,7 @@ class _Finder:
             self.value("default", value)
 
     def value(self, name: str, value: Any, names: Sequence[str] = ()) -> None:
-        """Something that a function names: code is followed, a constant is told, an asset is an input and no code."""
+        """Something that a function names: code is followed, a constant counts, an asset is an input and no code."""
         if isinstance(value, types.FunctionType | functools.partial):
             if self.own(getattr(value, "__module__", "") or self.project):
                 self.function(value)
@@ -256,14 +256,14 @@ def _dumped(node: Any, dump: Dump) -> str:
         case list():
             return f"[{', '.join(_dumped(one, dump) for one in node)}]"
         case ast.AST():
-            told = []
+            written = []
             for name in node._fields:
                 value = getattr(node, name, None)
                 if name == "type_params" or (value is None and getattr(type(node), name, ...) is None):
                     continue
                 if value != [] or dump is not Dump.PY313:
-                    told.append(f"{name}={_dumped(value, dump)}")
+                    written.append(f"{name}={_dumped(value, dump)}")
             if dump is Dump.PY312 and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                told.append(f"type_params={_dumped(getattr(node, 'type_params', []), dump)}")
-            return f"{type(node).__name__}({', '.join(told)})"
+                written.append(f"type_params={_dumped(getattr(node, 'type_params', []), dump)}")
+            return f"{type(node).__name__}({', '.join(written)})"
     return repr(node)

@@ -116,7 +116,7 @@ class Schema:
 def _rules(schema: Any) -> tuple[Any, ...]:
     """The value checks of a pandera schema, in the order in which they are declared; empty: it has none."""
 
-    def told(checks: Any) -> list[tuple[Any, ...]]:
+    def as_values(checks: Any) -> list[tuple[Any, ...]]:
         # pandera's own are known by their names: which functions they are depends on what else was imported.
         return [
             (
@@ -133,8 +133,9 @@ def _rules(schema: Any) -> tuple[Any, ...]:
         return [(p.name, p._parser_fn) for p in declared or ()]
 
     columns = [
-        (name, c.unique, c.coerce, c.regex, told(c.checks), parsers(c.parsers)) for name, c in schema.columns.items()
+        (name, c.unique, c.coerce, c.regex, as_values(c.checks), parsers(c.parsers))
+        for name, c in schema.columns.items()
     ]
-    whole = (told(schema.checks), schema.unique, schema.strict, schema.coerce, parsers(schema.parsers))
+    whole = (as_values(schema.checks), schema.unique, schema.strict, schema.coerce, parsers(schema.parsers))
     plain = all(not any(declared[1:]) for declared in columns) and whole == ([], None, False, False, [])
     return () if plain else (columns, whole)

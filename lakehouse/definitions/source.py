@@ -218,17 +218,17 @@ def canonical(node: ast.AST, renamed: Mapping[str, str] | None = None, without: 
         True
     """
     names = renamed or {}
-    told: list[str] = []
+    written: list[str] = []
     waiting: list[Any] = [node]
     while waiting:
         one = waiting.pop()
         match one:
             case _Word():
-                told.append(one)
+                written.append(one)
             case list():
                 waiting += [_Word("]"), *(part for part in reversed(one) if part not in without), _Word("[")]
             case ast.Constant():
-                told.append(_constant(one.value))
+                written.append(_constant(one.value))
             case ast.JoinedStr():
                 waiting += [_Word(")"), _joined(one.values), _Word("(JoinedStr")]
             case ast.AST():
@@ -250,8 +250,8 @@ def canonical(node: ast.AST, renamed: Mapping[str, str] | None = None, without: 
                     waiting += [value, _Word(f" {name}=")]
                 waiting.append(_Word(f"({type(one).__name__}"))
             case _:
-                told.append(_constant(one))
-    return "".join(told)
+                written.append(_constant(one))
+    return "".join(written)
 
 
 class _Word(str):

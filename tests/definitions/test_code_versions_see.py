@@ -832,6 +832,21 @@ def test_what_was_changed_since_counts_as_changed(project: Project) -> None:
         assert not any(made.same_code(recorded) for recorded in golden.values())
 
 
+def test_what_was_recorded_formerly_of_the_librarys_checks_is_known() -> None:
+    made = [
+        row_count(min=2),
+        row_count(max=5, blocking=False),
+        unique("a", "b"),
+        not_null("a"),
+        accepted_values("a", ["x", "y"]),
+        expression("e", pl.col("a") > 1),
+        reconcile("raw"),
+        reconcile("raw", ours=pl.col("a").sum(), tolerance=0.1),
+    ]
+    recorded = json.loads(GOLDEN.read_text())["former library"]
+    assert [check.former_fingerprint(Dump.PY311) for check in made] == recorded
+
+
 def test_former_versions_of_checks_and_schemas_count_as_unchanged(project: Project) -> None:
     golden = json.loads(GOLDEN.read_text())
     source = MODELLED.replace("OLD", "1").replace("ISIN", "[1, 2]")
