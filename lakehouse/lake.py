@@ -25,7 +25,7 @@ from lakehouse.lineage import LineageStore, new_id
 from lakehouse.lineage.dynamic_partitions import dynamic_of, dynamics, register, retire
 from lakehouse.lineage.leases import Leases
 from lakehouse.lineage.open import open_lineage
-from lakehouse.lineage.provenance import Trace, trace
+from lakehouse.lineage.provenance import AssetLineage, asset_lineage
 from lakehouse.partitions import PartitionSelection, PartitionSet, Present
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
@@ -439,7 +439,7 @@ class Lakehouse:
         assets = tuple(self.graph) if targets is None else self.select(targets)
         return asset_statuses(self.graph, assets, self.snapshot(assets, now=now), self.table)
 
-    def lineage(self, asset: Asset | str, partitions: PartitionSelection | None = None) -> Trace:
+    def lineage(self, asset: Asset | str, partitions: PartitionSelection | None = None) -> AssetLineage:
         """What an asset's rows were made from, and what was made from them, with versions.
 
         Parameters:
@@ -454,7 +454,7 @@ class Lakehouse:
         snapshot = self.snapshot([found, *self.graph.descendants(found)], look=False)
         if (fault := snapshot.fault(found)) is not None:
             raise fault
-        return trace(self.graph, snapshot, found, chosen, snapshot.now)
+        return asset_lineage(self.graph, snapshot, found, chosen, snapshot.now)
 
     # ── how ───────────────────────────────────────────────────────────────────────────────
 

@@ -368,16 +368,16 @@ def lineage(
       lakehouse lineage silver.flights
     """
     from lakehouse.display.formatting import clock, named, stamp
-    from lakehouse.display.lineage import trace_json, traced
+    from lakehouse.display.lineage import lineage_json, lineage_trees
 
     lake = _lake()
     found = lake.lineage(asset, asked(partitions, partition))
     page = Page(sys.stdout)
     if json:
-        page.json(trace_json(found))
+        page.json(lineage_json(found))
     else:
         label = named(found.asset, found.partitions)
-        page.print(traced(found, label, limit=limit, when=clock if page.terminal else stamp))
+        page.print(lineage_trees(found, label, limit=limit, when=clock if page.terminal else stamp))
     return ExitCode.WELL
 
 

@@ -12,17 +12,17 @@ from rich.tree import Tree
 from lakehouse.display.formatting import ENDED, QUIET, clock, count, of_pairs, place
 from lakehouse.display.page import labelled
 from lakehouse.lineage import Fact, Status
-from lakehouse.lineage.provenance import Link, Trace
+from lakehouse.lineage.provenance import AssetLineage, Link
 
 _ALIKE = 3
 """Publications of one asset that are listed one by one below the same parent."""
 
 
-def traced(found: Trace, label: str, *, limit: int, when: Callable[[Any], str] = clock) -> RenderableType:
+def lineage_trees(found: AssetLineage, label: str, *, limit: int, when: Callable[[Any], str] = clock) -> RenderableType:
     """Both trees and the history of some partitions of an asset.
 
     Parameters:
-        found: the trace
+        found: the lineage
         label: the asset with its partitions
         limit: lines in each of the three parts, at most
         when: how moments are written
@@ -54,7 +54,7 @@ def history(events: Sequence[Fact], *, limit: int, when: Callable[[Any], str] = 
     return Group(Text(f"{count(hidden, 'older event')} not shown", QUIET), table) if hidden else table
 
 
-def trace_json(found: Trace) -> dict[str, Any]:
+def lineage_json(found: AssetLineage) -> dict[str, Any]:
     """The same, for programs: all of it."""
     return {
         "asset": found.asset,

@@ -35,7 +35,7 @@ class Link:
 
 @final
 @dataclass(frozen=True)
-class Trace:
+class AssetLineage:
     """Both sides of an asset's partitions.
 
     Parameters:
@@ -61,7 +61,9 @@ class FactsOfAssets(Protocol):
         ...
 
 
-def trace(graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: PartitionSet | None, now: Now) -> Trace:
+def asset_lineage(
+    graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: PartitionSet | None, now: Now
+) -> AssetLineage:
     """Follow lineage up and down from some partitions of an asset.
 
     Parameters:
@@ -75,7 +77,7 @@ def trace(graph: AssetGraph, lineage: FactsOfAssets, asset: Asset, partitions: P
     reads = Reads(graph, facts.state, now)
     state = facts.state(asset)
     chosen = state.present if partitions is None else partitions
-    return Trace(
+    return AssetLineage(
         asset.key,
         chosen,
         _up(facts, reads, asset, chosen, None),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lakehouse import Asset, AssetGraph, Dynamic
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
-from lakehouse.lineage.provenance import trace
+from lakehouse.lineage.provenance import asset_lineage
 from lakehouse.lineage.reads import Reads
 from lakehouse.lineage.state import superseded
 from lakehouse.partitions import Pairs, Present
@@ -174,13 +174,13 @@ class History:
         lineage = MemoryLineage()
         for facts in self.facts.values():
             lineage.append(facts)
-        told = trace(self.graph, lineage, self.clean, DYNAMIC.select(key), NOW)
+        told = asset_lineage(self.graph, lineage, self.clean, DYNAMIC.select(key), NOW)
         (source,) = told.sources[0].links
         made_by = made.thing.facts[max(v for v in made.thing.facts if v <= made.version)]
         expected = (now, made_by) if now else (made.key, None)
         assert (source.partitions, source.fact.id if source.fact else None) == expected
         if now and made.thing.there:
-            uses = trace(self.graph, lineage, self.raw, DYNAMIC.select(now), NOW).uses
+            uses = asset_lineage(self.graph, lineage, self.raw, DYNAMIC.select(now), NOW).uses
             fresh = made.thing.changed <= made.version
             assert (key in [one for link in uses for one in link.partitions.split(", ")]) == fresh
 

@@ -14,6 +14,7 @@ from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Status
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Maintenance
+from lakehouse.maintenance.workspace import Workspace
 from tests.maintenance.projects import DAILY, DAYS, Killed, kill, open_project, outdated, present, refresh, snapshot
 
 RENAMED = DAILY.replace("readings", "trips")
@@ -113,7 +114,7 @@ def test_a_dry_run_writes_nothing(before: Lakehouse, tmp_path: Path) -> None:
         (SqliteLineage, "append"),
         (os, "rename"),
         (DeltaLakeTable, "mark"),
-        (Maintenance, "_record"),
+        (Workspace, "record"),
         (SqliteLineage, "remove"),
     ],
 )

@@ -1,0 +1,174 @@
+"""What a retention keeps, and what is removed because nobody needs it any more."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.selection import Targets
+from lakehouse.durations import parse_duration
+from lakehouse.errors import (
+    LakehouseError,
+)
+from lakehouse.lineage.reads import Read
+from lakehouse.lineage.state import superseded
+from lakehouse.maintenance.changes import Action, Change
+from lakehouse.maintenance.wording import files_of
+from lakehouse.maintenance.workspace import KnownAsset, Workspace
+from lakehouse.partitions import PartitionSet
+
+if TYPE_CHECKING:
+    from lakehouse.io.inventory import Inventory, StoredFile
+
+
+def retain(
+    work: Workspace, targets: Targets | None = None, *, keep: timedelta | str | None = None, versions: int | None = None
+) -> Change:
+    """See [Maintenance.retain][]."""
+    age = _age(keep)
+    if age is None and versions is None:
+        raise LakehouseError("say what to keep", hint="--keep 90d, --versions 10, or both")
+    if versions is not None and versions < 1:
+        raise LakehouseError(f"{versions} versions can't be kept; 1 is the least")
+    actions: list[Action] = []
+    notes: list[str] = []
+    for asset in work.assets(targets):
+        _retain(work, asset, age, versions, actions, notes)
+    said = [str(keep)] if age else []
+    if versions is not None:
+        said.append("1 version" if versions == 1 else f"{versions} versions")
+    return Change(f"keep {' and '.join(said)}", tuple(actions), tuple(notes), destructive=True)
+
+
+def _retain(
+    work: Workspace, asset: Asset, age: timedelta | None, versions: int | None, actions: list[Action], notes: list[str]
+) -> None:
+    from lakehouse.io.inventory import inventory
+
+    known = work.look(asset)
+    there = inventory(known.table)
+    pins = _pins(work, asset, known)
+    oldest = None if age is None else work.now - max(age, _GRACE)
+    if there.complete:
+        kept = _kept(there, work.now - _GRACE if oldest is None else oldest, versions, work.now)
+        unused, pinned = _unused(asset, there, kept, pins, work.now - _GRACE)
+        _delete(work, asset, known, "file", "of rows that no kept version needs", unused, actions)
+        if pinned:
+            notes.append(
+                f"{asset.key}: {files_of('file', pinned)} of older versions kept, for what is published now was made "
+                "from them"
+            )
+    else:
+        notes.append(f"{asset.key}: no rows are removed, for the table's log doesn't go back to its beginning")
+    left = [f for f in there.files if there.complete and f.kind == "leftover" and f.written < work.now - _GRACE]
+    _delete(work, asset, known, "file", "that killed runs left behind", left, actions)
+    if oldest is None:
+        return
+    held = {f.quarantine.rpartition("/")[2] for _, f in known.everything.rejected if f.quarantine}
+    old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
+    old = [f for f in old if f.uri.rpartition("/")[2] not in held]
+    _delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)
+    spare = superseded(known.everything.partitions, known.facts, [pin.version for pin in pins])
+    recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}
+    ids = [f.id for f in spare if f.finished < oldest and f.id in recorded]
+    if ids:
+        actions.append(work.drop(asset.key, ids))
+
+
+def _delete(
+    work: Workspace,
+    asset: Asset,
+    known: KnownAsset,
+    noun: str,
+    which: str,
+    files: Sequence[StoredFile],
+    actions: list[Action],
+) -> None:
+    from lakehouse.io.inventory import delete
+
+    if files:
+        text = f"{files_of(noun, files)} {which} removed"
+        actions.append(Action(asset.key, text, partial(delete, known.table, files), tuple(f.uri for f in files)))
+
+
+def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
+    """The versions that others' current publications were made from, be they made from it still or not."""
+    names = {asset.key, *known.state.formerly}
+    told = {fact.asset for name in names for fact in work.lake.lineage_store.built_from(name)}
+    told |= {consumer.key for consumer in work.lake.graph.consumers(asset)}
+    return [
+        _pin(read.version, read)
+        for consumer in work.lake.graph
+        if consumer.key in told
+        for part, fact in work.look(consumer).everything.current
+        for read in work.reads.needed(consumer, part, fact, asset)
+        if read.version is not None
+    ]
+
+
+_GRACE = timedelta(days=1)
+
+
+def _kept(there: Inventory, oldest: datetime, versions: int | None, now: datetime) -> list[int]:
+    """The versions that were current after a moment, and the newest ones."""
+    newest = len(there.made) - 1
+    few = newest if versions is None else newest - versions
+    return [v for v in range(newest + 1) if v == newest or v > few or there.made[v + 1] >= oldest]
+
+
+def _unused(
+    asset: Asset, there: Inventory, kept: Sequence[int], pins: Sequence[_Pin], oldest: datetime
+) -> tuple[list[StoredFile], list[StoredFile]]:
+    """The files that are not needed, and those that are for the sake of pins alone."""
+    from lakehouse.io.tokens import spans
+
+    read: dict[int, list[tuple[str, str]]] = {}
+    for pin in pins:
+        read.setdefault(pin.version, []).extend(_WHOLE if pin.partitions is None else spans(pin.partitions))
+    unused: list[StoredFile] = []
+    pinned: list[StoredFile] = []
+    for file in there.files:
+        if file.kind != "rows" or _meets(file.versions, kept) or file.written >= oldest:
+            continue
+        wanted = any(
+            version in file.versions and any(first <= file.token <= last for first, last in bounds)
+            for version, bounds in read.items()
+        )
+        (pinned if wanted else unused).append(file)
+    return unused, pinned
+
+
+@dataclass(frozen=True)
+class _Pin:
+    """A version that something published was made from, and the partitions of it that were read; None: all."""
+
+    version: int
+    partitions: PartitionSet | None
+
+
+_WHOLE = [("", chr(0x10FFFF))]
+
+
+def _pin(version: int, read: Read) -> _Pin:
+    then = read.partitioning
+    known = all(then.from_pairs([pair]) for pair in read.then)
+    return _Pin(version, then.from_pairs(read.then) if known else None)
+
+
+def _meets(versions: range, kept: Sequence[int]) -> bool:
+    at = bisect_left(kept, versions.start)
+    return at < len(kept) and kept[at] < versions.stop
+
+
+def _age(keep: timedelta | str | None) -> timedelta | None:
+    if keep is None:
+        return None
+    try:
+        return parse_duration(keep)
+    except ValueError as error:
+        raise LakehouseError(f"{keep!r:.100} can't be kept: {error}", hint="write 12h, 90d or 8w") from None
