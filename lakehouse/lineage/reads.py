@@ -88,7 +88,7 @@ class Read:
         """What is left of each pair; None: all."""
         left: list[tuple[tuple[str, str], tuple[str, str]]] = []
         for then, now, key, part in zip(self.then, self.now, keys, parts, strict=True):
-            if part is None or part == part.partitions.from_pairs([key]):
+            if part is None or (part and part == part.partitions.from_pairs([key])):
                 left.append((then, now))
             else:
                 # A part of a range: ranges are of time, whose keys never change.

@@ -181,8 +181,9 @@ class History:
         assert (source.partitions, source.fact.id if source.fact else None) == expected
         if now and made.thing.there:
             uses = asset_lineage(self.graph, lineage, self.raw, DYNAMIC.select(now), NOW).uses
-            fresh = made.thing.changed <= made.version
-            assert (key in [one for link in uses for one in link.partitions.split(", ")]) == fresh
+            fresh = {k for k, m in self.made.items() if m.thing is made.thing and made.thing.changed <= m.version}
+            shown = {key for link in uses if link.asset == "silver.clean" for key in link.partitions.split(", ")}
+            assert shown == fresh
 
     def check_stale(self) -> None:
         found = stale(self.graph, self.clean, DYNAMIC.all(NOW), self.state, {"bronze.raw": DYNAMIC.all(NOW)}, NOW)
