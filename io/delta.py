@@ -103,6 +103,14 @@ class DeltaLakeTable:
         table = self.open()
         return None if table is None else int(table.version())
 
+    def columns(self) -> dict[str, Any]:
+        """The columns that are written to it now; see [TableReader.columns][]."""
+        table = self.open()
+        if table is None:
+            return {}
+        leaving = {field.name for field in table.schema().fields if _META_LEAVING in field.metadata}
+        return {n: dtype for n, dtype in pl.Schema(table.schema()).items() if n != PARTITION and n not in leaving}
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions at a version, lazily; see [TableReader.scan][]."""
         table = self.open(version)

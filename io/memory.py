@@ -97,6 +97,11 @@ class MemoryTable:
         """The newest version; None: nothing was ever published."""
         return len(self._versions) - 1 if self._versions else None
 
+    def columns(self) -> dict[str, Any]:
+        """The columns that are written to it now, with the types that they are stored as."""
+        found = self._at(None)
+        return {} if found is None else {n: dtype for n, dtype in found.columns.items() if n not in found.leaving}
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions (None: all) at a version (None: the newest), lazily.
 

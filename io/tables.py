@@ -108,6 +108,14 @@ class TableReader(Protocol):
         """
         ...
 
+    def columns(self) -> Mapping[str, Any]:
+        """The columns that are written to it now, with the types that they are stored as; none: there is no table.
+
+        Raises:
+            StorageError: the table can't be reached
+        """
+        ...
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions (None: all) at a version (None: the newest), lazily.
 

@@ -15,11 +15,12 @@ from lakehouse.errors import (
     StorageError,
     describe,
     panics_raised,
+    shorten,
 )
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Audited, Candidate, discard, stage_nothing
 from lakehouse.execution.pins import Pins
-from lakehouse.lineage import Fact, Status
+from lakehouse.lineage import CheckResult, Fact, Status
 from lakehouse.lineage.table_log import at_version, from_payload, to_payload, unrecorded
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
@@ -86,7 +87,10 @@ def publish(
         compared=attempt.step.since,
         rows=sum(staged.rows.get(t, 0) for t in audited.digests),
         bytes=sum(staged.bytes.get(t, 0) for t in audited.digests),
-        checks=audited.audit.passed_results,
+        checks=(
+            *audited.audit.passed_results,
+            *(_unexpected_columns(attempt, candidate, passed) if since is not None else ()),
+        ),
     )
     gone: list[Fact] = []
     seen: int | None = None
@@ -115,6 +119,28 @@ def publish(
         discard(attempt.table, staged)
         raise
     raise AssertionError("unreachable: the last try returns or raises")
+
+
+def _unexpected_columns(attempt: Attempt, candidate: Candidate, partitions: PartitionSet) -> list[CheckResult]:
+    """A warning where rows have columns that nobody asked for: not the schema, and not what was published before."""
+    schema = attempt.asset.schema
+    if schema is not None and all(name in schema for name in candidate.dtypes):
+        return []
+    known = attempt.table.columns()
+    named = {column.name for column in schema.columns} if schema is not None else set()
+    new = [f"{name!r} ({dtype})" for name, dtype in candidate.dtypes.items() if name not in {*known, *named}]
+    left = [repr(name) for name in known if name not in {*candidate.dtypes, *named}]
+    if not known or not (new or left):
+        return []
+    message = f"there is a new column {shorten(new)}" if new else ""
+    if left:
+        message += f"{'; ' if new else ''}there is no {shorten(left)} any more"
+    log.warning("%s %s: %s", attempt.asset.key, partitions, message)
+    return [
+        CheckResult(
+            name="columns_as_before", blocking=False, passed=False, failed=partitions.to_pairs(), message=message
+        )
+    ]
 
 
 _TRIES = 20

@@ -694,10 +694,19 @@ class TableConformance:
             publish(table, DATES.frame([key], "new"), DATES.select(key))
             assert "leaves" in table.scan().collect_schema()
             assert "leaves" not in table.scan(DATES.select(key)).collect_schema()
+            assert "leaves" not in table.columns()
         assert table.scan(DATES.select(third)).collect()["leaves"].to_list() == [1] * len(DATES.values[third])
         publish(table, DATES.frame([third], "new"), DATES.select(third))
         assert "leaves" not in table.scan().collect_schema()
         assert content(table.scan()) == expect(DATES, dict.fromkeys([*there, fourth], "new"))
+
+    def test_its_columns_are_those_that_are_written(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        assert table.columns() == {}
+        publish(table, DATES.frame([old], "old").with_columns(n=pl.lit(1)), DATES.select(old))
+        assert table.columns() == {"at": pl.Date(), "key": pl.String(), "tag": pl.String(), "n": pl.Int32()}
+        publish(table, DATES.frame([new], "new").with_columns(extra=pl.lit("x")), DATES.select(new))
+        assert set(table.columns()) == {"at", "key", "tag", "extra"}
 
     def test_every_type_comes_back(self, new_table: NewTable, kept: pl.Series) -> None:
         table = new_table(partitioned=False)

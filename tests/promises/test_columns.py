@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 
@@ -136,3 +137,45 @@ def test_chunks_side_by_side_make_room_for_each_other(tmp_path: Path) -> None:
     assert [result.step for result in results if not result.ok] == []
     assert lake.load("bronze.raw").collect()["n"].to_list() == [1] * 10
     assert lake.status("bronze.raw")[0].present == daily.select(ALL)
+
+
+def test_a_column_that_nobody_asked_for_is_told_in_the_run_and_in_the_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lake = lake_of(tmp_path, declared(n=pl.lit(1)))
+    first = lake.materialize("bronze.raw", "2024-01-01...2024-01-05", engine="inline")
+    assert [c.name for one in first.summaries() for c in one.checks if not c.passed] == []
+    lake = lake_of(tmp_path, declared(n=pl.lit(1), extra=pl.lit("x")))
+    run = lake.materialize("bronze.raw", "2024-01-06", engine="inline")
+    (said,) = [c for one in run.summaries() for c in one.checks if not c.passed]
+    assert (said.blocking, said.message) == (False, "there is a new column 'extra' (String)")
+    assert "bronze.raw 2024-01-06: there is a new column 'extra' (String)" in caplog.text
+    (same,) = [c for c in lake.status("bronze.raw")[0].checks if not c.passed]
+    assert same == said
+    # The next day brings it as well: then it is known.
+    again = lake.materialize("bronze.raw", "2024-01-07", engine="inline")
+    assert [c.name for one in again.summaries() for c in one.checks if not c.passed] == []
+    without = lake_of(tmp_path, declared(n=pl.lit(1))).materialize("bronze.raw", "2024-01-08", engine="inline")
+    (gone,) = [c for one in without.summaries() for c in one.checks if not c.passed]
+    assert gone.message == "there is no 'extra' any more"
+
+
+def test_a_column_that_the_schema_names_is_no_surprise(tmp_path: Path) -> None:
+    class Old(pa.DataFrameModel):
+        day: pl.Date
+
+    class New(Old):
+        extra: str
+
+    def lake(model: type[pa.DataFrameModel], **columns: Any) -> Lakehouse:
+        asset = declared(**columns)
+        asset.function.__annotations__["return"] = Annotated[pl.LazyFrame, model]
+        return Lakehouse([asset], storage=tmp_path / "data", lineage=f"sqlite:///{tmp_path}/lineage.db")
+
+    lake(Old).materialize("bronze.raw", "2024-01-01", engine="inline")
+    run = lake(New, extra=pl.lit("x")).materialize("bronze.raw", "2024-01-02", engine="inline")
+    assert [c.name for one in run.summaries() for c in one.checks if not c.passed] == []
+    # What a source brings besides, where the schema isn't strict, is one.
+    run = lake(New, extra=pl.lit("x"), more=pl.lit(1)).materialize("bronze.raw", "2024-01-03", engine="inline")
+    (said,) = [c for one in run.summaries() for c in one.checks if not c.passed]
+    assert said.message == "there is a new column 'more' (Int32)"
