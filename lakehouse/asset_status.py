@@ -36,7 +36,7 @@ class AssetStatus:
         last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
             nothing was ever tried
         checks: what its checks found in the facts that are current, or that hold something back
-        quarantine: URIs of the rows that are held back now
+        quarantine: URIs of the rows that are held back now, or lie in no partition
         uri: where its table lies
         waiting: what could be there by now and waits for what a source doesn't have yet; None: nothing
         fault: why its table or source can't be read, if it can't: then the rest is what lineage says
@@ -104,7 +104,7 @@ def asset_statuses(
             rows=rows,
             last=_last(state),
             checks=merge_checks([_checks_of(part, fact) for part, fact in (*state.current, *held)]),
-            quarantine=tuple(dict.fromkeys(fact.quarantine for _, fact in held if fact.quarantine)),
+            quarantine=tuple(dict.fromkeys(f.quarantine for _, f in (*held, *state.current) if f.quarantine)),
             uri=stored.uri if stored else asset.key,
             waiting=None if unsure(asset) else waiting(graph, asset, absent, over, ready, snapshot.now),
             fault=fault,

@@ -188,9 +188,18 @@ class ColumnsChanged(SchemaViolation):
 
 
 class RowsOutsidePartitions(StepError):
-    """A function returned rows for partitions that nobody asked for."""
+    """A function returned rows for partitions that nobody asked for.
+
+    Parameters:
+        message: how many, and where
+        suspects: partitions that may lack these rows, where it is rather these than others that are to blame
+    """
 
     retryable = False
+
+    def __init__(self, message: str, *, suspects: PartitionSet | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.suspects = suspects
 
 
 class CheckError(StepError):

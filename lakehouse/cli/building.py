@@ -123,25 +123,32 @@ def mend(lake: Lakehouse, asked: Command, run: Run) -> list[tuple[str, str]]:
     if any(part - planned.get(key, part.partitions.empty()) for key, part in absent.items()):
         # It was built before and is still there in its old form, which a refresh takes for well.
         again = replace(asked, request=replace(request, verb="materialize"), parallel=None)
-    commands = [("after the repair, this builds what is missing", again.text())]
+    apart = [one for one in run.summaries() if one.apart]
+    commands = []
+    if any(absent.values()) or not apart:
+        commands.append(("after the repair, this builds what is missing", again.text()))
     sources = _sources(lake, run)
     if sources:
-        keys, part = sources
-        which = part if _few(part) else request.partitions
-        downstream = replace(
-            request,
-            verb="materialize",
-            targets=" ".join(f"{key}+" for key in keys),
-            partitions=None if isinstance(part.partitions, Unpartitioned) else which,
-            upstream="missing",
-        )
-        commands.append(
-            (
-                "or, if the source itself was repaired, this reads it again and builds what is made from it",
-                replace(asked, request=downstream, parallel=None).text(),
-            )
-        )
+        when = "or, if the source itself was repaired, this reads it again and builds what is made from it"
+        commands.append((when, _downstream(asked, *sources)))
+    for one in apart:
+        # It is published without these rows, which a refresh takes for well.
+        when = f"after the repair of {one.asset.key}, this builds it again, with what is made from it"
+        commands.append((when, _downstream(asked, [one.asset.key], one.published)))
     return commands
+
+
+def _downstream(asked: Command, keys: Sequence[str], part: PartitionSet) -> str:
+    """The command that builds some partitions of assets again, and what is made from them."""
+    which = part if _few(part) else asked.request.partitions
+    request = replace(
+        asked.request,
+        verb="materialize",
+        targets=" ".join(f"{key}+" for key in keys),
+        partitions=None if isinstance(part.partitions, Unpartitioned) else which,
+        upstream="missing",
+    )
+    return replace(asked, request=request, parallel=None).text()
 
 
 def _again(asked: Command) -> Command:

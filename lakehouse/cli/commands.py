@@ -512,21 +512,23 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
     from lakehouse.checks.gate import REASONS
     from lakehouse.display.formatting import named
     from lakehouse.io import PARTITION
-    from lakehouse.io.tokens import within
+    from lakehouse.io.tokens import NOWHERE, within
 
     (state,) = lake.status([asset])
     held = state.held if wanted is None else state.held & wanted
-    if not held:
+    apart = bool(state.quarantine) and not state.held  # rows of no partition, kept apart from what is published
+    if not held and not apart:
         Page(sys.stderr).print(f"nothing of {named(asset.key, wanted) if wanted else asset.key} is held back")
     elif not state.quarantine:
         Page(sys.stderr).print(f"{named(asset.key, held)} is held back, and there are no rows to it")
-    if not held or not state.quarantine:
+    if not (held or apart) or not state.quarantine:
         return pl.LazyFrame()
     table = lake.table(asset)
     frame = pl.concat([table.quarantined(uri) for uri in state.quarantine], how="diagonal_relaxed")
     if PARTITION in (names := frame.collect_schema().names()):
         # A file keeps what one attempt held back, of which a later one may have published some.
-        frame = frame.filter(within(held, pl.col(PARTITION))) if asset.partitioned else frame
+        shown = within(held, pl.col(PARTITION)) | (pl.col(PARTITION) == NOWHERE)
+        frame = frame.filter(shown) if asset.partitioned else frame
         names.remove(PARTITION)
     # The reasons first: a terminal may have no room for what stands last.
     return frame.select(sorted(names, key=lambda name: name != REASONS))

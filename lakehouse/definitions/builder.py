@@ -67,6 +67,9 @@ class Builder(Protocol):
     def make(self, requests: Sequence[BuildRequest]) -> Mapping[str, Built]:
         """Fill requests, producers before consumers; returns what came of each, by the asset's key.
 
+        It is called once for a chunk: an asset that it can't make fails for all partitions of the chunk, and is not
+        tried for fewer of them. Its tests hold back single partitions; so do rows that lie in no partition.
+
         The frames stay readable until [Builder.release][] is called with the same requests.
 
         Raises:

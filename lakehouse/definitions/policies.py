@@ -24,6 +24,8 @@ class Retry:
         times: further attempts after the first
         delay: seconds between attempts
         timeout: seconds that one attempt may take; None: as long as it needs
+        split: whether a step that fails in its last attempt is made in parts, so that the partitions that can be made
+            are published, and only the others fail; False: it stands or falls as a whole
 
     Raises:
         DefinitionError: a negative number
@@ -36,6 +38,7 @@ class Retry:
     times: int = 0
     delay: float = 0
     timeout: float | None = None
+    split: bool = True
 
     def __post_init__(self) -> None:
         if self.times < 0 or self.delay < 0 or (self.timeout is not None and self.timeout <= 0):

@@ -83,6 +83,7 @@ def unpublished(run: Run, mend: Sequence[tuple[str, str]]) -> RenderableType:
     summaries = run.summaries()
     rows = [line for one in summaries for line in _failed(run, one)]
     rows += [line for one in summaries for line in _held(run, one)]
+    rows += [line for one in summaries for line in _apart(one)]
     rows += _skipped(run)
     return Group("", labelled(rows), "", mending(mend))
 
@@ -98,7 +99,8 @@ def mending(mend: Sequence[tuple[str, str]]) -> RenderableType:
 def _held(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
     for fact in _facts(run, one, Status.REJECTED):
         part = one.asset.partitions.from_pairs(fact.partitions)
-        text = f"{named(one.asset.key, part)} ({count(fact.rows, 'row')}): {fact.reason}"
+        rows = f" ({count(fact.rows, 'row')})" if fact.rows else ""
+        text = f"{named(one.asset.key, part)}{rows}: {fact.reason}"
         if fact.quarantine:
             which = options(part) if one.asset.partitioned else []
             look = command("lakehouse", "show", one.asset.key, "--quarantined", *which)
@@ -106,14 +108,24 @@ def _held(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
         yield _word(Status.REJECTED), text
 
 
+def _apart(one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
+    if one.apart:
+        text = f"{one.asset.key}: {count(one.apart, 'row')} in no partition\n"
+        yield Text("kept apart", HELD), text + f"look: lakehouse show {one.asset.key} --quarantined"
+
+
 def _failed(run: Run, one: AssetSummary) -> Iterable[tuple[str | Text, str]]:
     """Each error once, with all the partitions that it kept from being made."""
     parts: dict[str, PartitionSet] = {}
     for result in run.results:
-        if result.asset == one.asset.key and result.failed:
+        if result.asset != one.asset.key or not result.failed:
+            continue
+        facts = [fact for fact in result.facts if fact.status is Status.FAILED]
+        bad = [(one.asset.partitions.from_pairs(fact.partitions), fact.reason) for fact in facts]
+        for part, error in bad or [(result.failed, result.error or "it says nothing more")]:
             # Most errors name the asset and the partitions themselves: chunks that fail alike are shown as one.
-            why = (result.error or "it says nothing more").removeprefix(f"{one.asset.key} {result.failed}: ")
-            parts[why] = parts.get(why, one.asset.partitions.empty()) | result.failed
+            why = error.removeprefix(f"{one.asset.key} {part}: ")
+            parts[why] = parts.get(why, one.asset.partitions.empty()) | part
     listed = list(parts.items())
     for why, part in listed[:_ERRORS]:
         yield _word(Status.FAILED), why if why.startswith(one.asset.key) else f"{named(one.asset.key, part)}: {why}"

@@ -168,6 +168,9 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
     for check in one.checks:
         if not check.passed and not check.blocking:
             yield Text(_WARNING, HELD), f"{one.asset.key}: {finding(check)}"
+    if one.quarantine and not one.held:
+        text = f"{one.asset.key}: rows that lie in no partition\nlook: lakehouse show {one.asset.key} --quarantined"
+        yield Text("kept apart", HELD), text
 
 
 def _where(asset: Asset, partitions: PartitionSet) -> str:

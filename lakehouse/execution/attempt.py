@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset, Context
+from lakehouse.errors import LakehouseError
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.partitions import PartitionSet
@@ -49,6 +50,10 @@ class Attempt:
     def table(self) -> Table:
         """Where it is published."""
         return self.home.table(self.step.asset)
+
+    def is_last(self, error: LakehouseError) -> bool:
+        """Whether the step isn't tried once more after this error."""
+        return self.number > self.asset.retry.times or not error.retryable
 
     def context(self, partitions: PartitionSet) -> Context:
         """What the asset's function may know, where it makes some partitions."""

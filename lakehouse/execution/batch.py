@@ -15,8 +15,9 @@ from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook, Results
 from lakehouse.execution.pins import Pins
+from lakehouse.execution.publish import recording_failure
 from lakehouse.execution.results import StepResult, merge
-from lakehouse.execution.step import leave_out, make, run_step
+from lakehouse.execution.step import finish, leave_out, prepare, run_step
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.batches import StepBatch
 
@@ -153,17 +154,10 @@ def _finish(wanted: _Wanted, before: Results, batch: Results, built: Built, requ
     pins = wanted.pins.beside(batch.values())
     done = [leave_out(attempt, outlook, pins)]
     if outlook.todo:
-        others = requested - outlook.todo
-        done.append(
-            make(
-                attempt,
-                outlook.todo,
-                pins,
-                wanted.since,
-                lambda: take_built(attempt, outlook.todo, pins, built, others),
-                built.checks,
-            )
-        )
+        with recording_failure(attempt, outlook.todo, pins):
+            frame = take_built(attempt, outlook.todo, built, requested - outlook.todo)
+            ready = prepare(attempt, frame, outlook.todo, pins, built.checks)
+        done.append(finish(attempt, ready, wanted.since))
     return replace(merge(done), seconds=time.perf_counter() - attempt.clock)
 
 

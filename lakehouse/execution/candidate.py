@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import RowsOutsidePartitions, WrongFrame, shorten
+from lakehouse.errors import WrongFrame, shorten
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.compute import Computed, read_input
+from lakehouse.execution.compute import read_input
+from lakehouse.execution.pins import Pins
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
 from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lakehouse.checks import AnyCheck
     from lakehouse.checks.gate import Audit
+    from lakehouse.checks.placement import Misplaced
     from lakehouse.io import Staged, Table
 
 log = logger()
@@ -31,10 +36,12 @@ class Candidate:
     Parameters:
         staged: where they are, and how many of each partition
         dtypes: the types that the function gave its columns, some of which storage has no word for
+        misplaced: those that lie in none of the partitions that were asked for; None: there are none
     """
 
     staged: Staged
     dtypes: Mapping[str, Any]
+    misplaced: Misplaced | None
 
 
 @final
@@ -46,32 +53,35 @@ class Audited:
         audit: what the gate found
         digests: what stands for the rows of each partition that passed, by token, in the order of the partitions
         unchanged: of those, the partitions that have the very rows that they had before
+        apart: rows that lie in no partition at all, and are kept apart from those that passed; None: there are none
+        well: whether what was made is what was asked for, be it held back by a check
     """
 
     audit: Audit
     digests: Mapping[str, str]
     unchanged: PartitionSet
+    apart: pl.DataFrame | None
+    well: bool
 
 
-def stage(attempt: Attempt, computed: Computed, todo: PartitionSet) -> Candidate:
+def stage(attempt: Attempt, frame: pl.LazyFrame, todo: PartitionSet) -> Candidate:
     """Compute the rows and write them to where no reader looks.
 
     Parameters:
         attempt: the step
-        computed: its rows
+        frame: its rows
         todo: the partitions that were asked for
 
     Raises:
         WrongFrame: a column is missing, or bears a name of the library's own
-        RowsOutsidePartitions: rows of other partitions, or of none
         StepError: computing the rows raised
         StorageError: they can't be written
     """
+    from lakehouse.checks.placement import Misplaced
     from lakehouse.io import PARTITION
-    from lakehouse.io.tokens import token, tokens
+    from lakehouse.io.tokens import token
 
     asset, table = attempt.asset, attempt.table
-    frame = computed.frame
     dtypes = dict(frame.collect_schema())
     if PARTITION in dtypes:
         raise WrongFrame(f"{asset.key} returned a column {PARTITION!r}, which is the library's own")
@@ -88,15 +98,7 @@ def stage(attempt: Attempt, computed: Computed, todo: PartitionSet) -> Candidate
     id = new_id()
     with discarding_on_error(table, id):
         staged = table.stage(frame, id)
-        asked = set(tokens(todo))
-        outside = {t: n for t, n in staged.rows.items() if t not in asked}
-        if outside and asset.partitioned:
-            shown = shorten(sorted(t if t and not t.startswith("~n") else "no partition at all" for t in outside))
-            raise RowsOutsidePartitions(
-                f"{asset.key} was asked for {todo} and returned {sum(outside.values()):,} rows for {shown}",
-                hint="filter by the range that the function is given, or keep the input's partition column as it is",
-            )
-    return Candidate(staged, dtypes)
+    return Candidate(staged, dtypes, Misplaced.find(asset, todo, staged.rows, attempt.step.now))
 
 
 def stage_nothing(table: Table, asset: Asset, id: str) -> Staged:
@@ -116,49 +118,101 @@ def stage_nothing(table: Table, asset: Asset, id: str) -> Staged:
 
 
 def audit_candidate(
-    attempt: Attempt, candidate: Candidate, computed: Computed, todo: PartitionSet, more: Sequence[AnyCheck] = ()
+    attempt: Attempt,
+    candidate: Candidate,
+    pins: Pins,
+    todo: PartitionSet,
+    more: Sequence[AnyCheck] = (),
+    *,
+    divisible: bool = False,
 ) -> Audited:
-    """Hold a candidate against the asset's schema and checks.
+    """Hold a candidate against the asset's partitions, its schema and its checks.
 
     Parameters:
         attempt: the step
         candidate: its rows as they are staged
-        computed: the same before, with the versions that they are made from
+        pins: the versions that they are made from
         todo: the partitions that were asked for
         more: checks besides the asset's own
+        divisible: whether the rows of fewer partitions could be computed by themselves
 
     Raises:
+        RowsOutsidePartitions: which of the partitions is to blame for rows that lie elsewhere can't be told
         CheckError: a check itself raised
         StorageError: what is staged, or an input to compare with, can't be read
     """
-    import polars as pl
-
-    from lakehouse.checks import Check
-    from lakehouse.checks.gate import audit
-    from lakehouse.io import PARTITION
     from lakehouse.io.digests import NOTHING
-    from lakehouse.io.frames import restore
-    from lakehouse.io.tokens import from_tokens, token, tokens
+    from lakehouse.io.tokens import from_tokens, tokens
 
-    asset = attempt.asset
-
-    def rows(these: Collection[str] | None = None) -> pl.LazyFrame:
-        frame = restore(attempt.table.staged(candidate.staged, these), candidate.dtypes)
-        return frame if asset.partitioned else frame.with_columns(pl.lit("").alias(PARTITION))
-
-    compared = {c.upstream for c in asset.checks if isinstance(c, Check) and c.upstream}
-    upstream = {}
-    for given in attempt.step.inputs:
-        if given.parameter in compared:
-            needed = attempt.step.mapping(given).upstream(todo)
-            theirs = read_input(attempt, given, needed, computed.pins.version(given))
-            key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
-            upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
-    found = audit(asset, rows(), todo, upstream, more=more, part=rows)
+    rows = partial(_rows, attempt, candidate)
+    misplaced = candidate.misplaced
+    held = _blamed(attempt, misplaced, todo, divisible=divisible)
+    sure = todo - held
+    found = _audit(attempt, rows, None if misplaced is None else tokens(sure), pins, sure, more)
+    apart = None
+    if misplaced is not None and found.passed:
+        found, apart = misplaced.publish_without(found), misplaced.rows(rows)
+    if misplaced is not None and held:
+        found = misplaced.hold_back(found, held, rows)
     passed = {t: found.digests.get(t, NOTHING) for t in tokens(found.passed)}
     before = attempt.step.digests
     same = [t for t, key in zip(passed, found.passed, strict=True) if before.get(key) == passed[t]] if before else []
-    return Audited(found, passed, from_tokens(asset.partitions, same))
+    return Audited(found, passed, from_tokens(todo.partitions, same), apart, well=not held)
+
+
+def _blamed(attempt: Attempt, misplaced: Misplaced | None, todo: PartitionSet, *, divisible: bool) -> PartitionSet:
+    """The partitions that are held back for misplaced rows.
+
+    Rows of another partition say that the function doesn't do what it is asked to, whatever else it returns. Rows of
+    no partition are none of those that lie where they should; but a partition that has no rows may have lost them so.
+    """
+    if misplaced is None:
+        return attempt.asset.partitions.empty()
+    if not attempt.asset.retry.split or (misplaced.elsewhere and not divisible):
+        raise misplaced.error
+    if not divisible or not (misplaced.elsewhere or misplaced.empty):
+        return misplaced.empty
+    if len(todo) > 1:
+        raise misplaced.error
+    return todo
+
+
+def _audit(
+    attempt: Attempt,
+    rows: Callable[[Collection[str] | None], pl.LazyFrame],
+    these: Collection[str] | None,
+    pins: Pins,
+    partitions: PartitionSet,
+    more: Sequence[AnyCheck],
+) -> Audit:
+    """What the gate finds in some partitions: in these, by token; None: they are all that there is."""
+    from lakehouse.checks import Check
+    from lakehouse.checks.gate import Audit, audit
+    from lakehouse.io import PARTITION
+    from lakehouse.io.tokens import token
+
+    if not partitions:
+        return Audit(partitions, partitions, (), (), None, "")
+    compared = {c.upstream for c in attempt.asset.checks if isinstance(c, Check) and c.upstream}
+    upstream = {}
+    for given in attempt.step.inputs:
+        if given.parameter in compared:
+            needed = attempt.step.mapping(given).upstream(partitions)
+            theirs = read_input(attempt, given, needed, pins.version(given))
+            key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
+            upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
+    return audit(attempt.asset, rows(these), partitions, upstream, more=more, part=rows)
+
+
+def _rows(attempt: Attempt, candidate: Candidate, these: Collection[str] | None) -> pl.LazyFrame:
+    """The rows of some partitions of a candidate, by token; None: all."""
+    import polars as pl
+
+    from lakehouse.io import PARTITION
+    from lakehouse.io.frames import restore
+
+    frame = restore(attempt.table.staged(candidate.staged, these), candidate.dtypes)
+    return frame if attempt.asset.partitioned else frame.with_columns(pl.lit("").alias(PARTITION))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from lakehouse.errors import LakehouseError, StepError, StorageError, panics_rai
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.home import load
 from lakehouse.execution.pins import Pins
-from lakehouse.lineage.observations import Sighting, look, observation
+from lakehouse.lineage.observations import Observed, Sighting, look, observation
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Input
 
@@ -25,25 +25,52 @@ if TYPE_CHECKING:
 
 @final
 @dataclass(frozen=True)
-class Computed:
-    """Rows that are yet to be computed, with the columns and types that the asset's schema promises.
+class Sources:
+    """What a step reads.
 
     Parameters:
-        frame: the rows
-        pins: the versions that they are made from
+        pins: the version of each input
+        seen: what there is of each external one, by its key
     """
 
-    frame: pl.LazyFrame
     pins: Pins
+    seen: Mapping[str, Sighting]
 
 
-def call_function(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Computed:
+def look_at_sources(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Sources:
+    """Look at the external inputs of a step, and write down what isn't as it was for the plan: it is what is read.
+
+    Parameters:
+        attempt: the step
+        todo: the partitions that are to be made
+        pins: the versions that the plan saw, or that the run has published since
+
+    Raises:
+        StepError: a source can't be looked at
+        LineageError: what was seen can't be recorded
+    """
+    external = [one for one in attempt.step.inputs if one.asset.external]
+    seen = {one.asset.key: look(one.asset) for one in external}
+    versions: dict[str, int] = {}
+    for one in external:
+        found = seen[one.asset.key].within(_needed(attempt, one, todo))
+        fact = observation(one.asset, found.versions, one.digests)
+        if fact is not None and fact.version is not None:
+            attempt.home.lineage_store.append([fact])
+            versions[one.asset.key] = fact.version
+    return Sources(pins.observed(versions), seen)
+
+
+def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.LazyFrame:
     """Have the asset's function make some partitions.
 
     Parameters:
         attempt: the step
         todo: which partitions
-        pins: the versions of its inputs, as far as they are settled: external ones are looked at now
+        sources: what it reads
+
+    Returns:
+        the rows, yet to be computed, with the columns and types that the asset's schema promises
 
     Raises:
         StepError: the function raised, or returned what it may not
@@ -56,32 +83,32 @@ def call_function(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Computed:
     from lakehouse.io.relations import default_in_utc
 
     asset = attempt.asset
-    seen = {one.asset.key: look(one.asset) for one in attempt.step.inputs if one.asset.external}
-    pins = _record_seen(attempt, todo, pins, seen)
     # A function that asks for its range gets one range at a time: it never has to think of gaps.
     alone = "partitions" in asset.takes
     parts = [PartitionSet(todo.partitions, (span,)) for span in todo.spans] if alone else [todo]
     frames = []
     for part in parts:
-        given = _arguments(attempt, part, todo, pins, seen)
+        given = _arguments(attempt, part, todo, sources)
         with _blaming_function(asset, part), default_in_utc():
             frame = take(asset.function(**given), where=asset.key)
             frame.collect_schema()
         frames.append(frame)
     with _blaming_function(asset, todo):
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
-        return Computed(conform(asset, frame), pins)
+        return conform(asset, frame)
 
 
-def take_built(attempt: Attempt, todo: PartitionSet, pins: Pins, built: Built, others: PartitionSet) -> Computed:
+def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: PartitionSet) -> pl.LazyFrame:
     """What a builder made of a step.
 
     Parameters:
         attempt: the step
         todo: which partitions of it are wanted
-        pins: the versions that the builder read
         built: what it made
         others: partitions that may be among it and aren't wanted: made for other steps, or blocked by now
+
+    Returns:
+        the rows, yet to be computed, with the columns and types that the asset's schema promises
 
     Raises:
         StepError: nothing was made, or what it may not be
@@ -100,7 +127,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, pins: Pins, built: Built, o
         if others and columns and set(columns) <= set(schema):
             key = token(asset.partitions, schema, where=asset.key)
             frame = frame.filter(~within(others, key) | pl.any_horizontal(pl.col(columns).is_null()))
-        return Computed(conform(asset, frame), pins)
+        return conform(asset, frame)
 
 
 def read_input(attempt: Attempt, given: Input, partitions: PartitionSet, version: int | None) -> pl.LazyFrame:
@@ -118,9 +145,7 @@ def read_input(attempt: Attempt, given: Input, partitions: PartitionSet, version
     return load(attempt.home.table(given.asset), given.asset, partitions, version=version)
 
 
-def _arguments(
-    attempt: Attempt, part: PartitionSet, todo: PartitionSet, pins: Pins, seen: Mapping[str, Sighting]
-) -> dict[str, Any]:
+def _arguments(attempt: Attempt, part: PartitionSet, todo: PartitionSet, sources: Sources) -> dict[str, Any]:
     """What the function is called with, for one part of what is to be made."""
     from lakehouse.io.frames import give
 
@@ -130,9 +155,9 @@ def _arguments(
     for one in attempt.step.inputs:
         needed = _needed(attempt, one, part)
         if one.asset.external:
-            arguments[one.parameter] = seen[one.asset.key].within(needed)
+            arguments[one.parameter] = _observed(attempt, one, needed, sources)
             continue
-        version = pins.version(one)
+        version = sources.pins.version(one)
         frame = read_input(attempt, one, needed, version)
         try:
             arguments[one.parameter] = give(frame, frame_types[one.parameter])
@@ -150,30 +175,21 @@ def _arguments(
     return arguments
 
 
+def _observed(attempt: Attempt, given: Input, needed: PartitionSet, sources: Sources) -> Observed:
+    """What there is of an external asset, if all that is needed of it is there."""
+    found = sources.seen[given.asset.key].within(needed)
+    absent = [key for key in needed if key not in found.versions]
+    if absent:
+        raise StepError(
+            f"{attempt.asset.key}: {given.asset.key} {shorten(absent)} is gone since it was observed",
+            hint="what was made from it before stays as it is; lakehouse observe looks again",
+        )
+    return found
+
+
 def _needed(attempt: Attempt, given: Input, partitions: PartitionSet) -> PartitionSet:
     """The partitions of an input that some of the step's are made from."""
     return attempt.step.mapping(given).upstream(partitions) & given.partitions
-
-
-def _record_seen(attempt: Attempt, todo: PartitionSet, pins: Pins, seen: Mapping[str, Sighting]) -> Pins:
-    """Write down what of external assets isn't as it was for the plan: it is what is read; returns the pins with it."""
-    versions: dict[str, int] = {}
-    for one in attempt.step.inputs:
-        if not one.asset.external:
-            continue
-        needed = _needed(attempt, one, todo)
-        found = seen[one.asset.key].within(needed).versions
-        absent = [key for key in needed if key not in found]
-        if absent:
-            raise StepError(
-                f"{attempt.asset.key}: {one.asset.key} {shorten(absent)} is gone since it was observed",
-                hint="what was made from it before stays as it is; lakehouse observe looks again",
-            )
-        fact = observation(one.asset, found, one.digests)
-        if fact is not None and fact.version is not None:
-            attempt.home.lineage_store.append([fact])
-            versions[one.asset.key] = fact.version
-    return pins.observed(versions)
 
 
 @contextmanager

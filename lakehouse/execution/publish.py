@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 from lakehouse.errors import (
     ColumnsChanged,
@@ -25,47 +27,75 @@ from lakehouse.lineage.table_log import at_version, from_payload, to_payload, un
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
 
+if TYPE_CHECKING:
+    import polars as pl
+
 log = logger()
 
 _REASON = 2000
 """Characters of an error that are recorded."""
 
 
-def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins) -> list[Fact]:
-    """Keep the rows that checks hold back where people find them; returns the fact that tells of it, if there is one.
+@final
+@dataclass(frozen=True)
+class Ready:
+    """A candidate that was audited; what is not to be published of it is kept where people find it.
+
+    Parameters:
+        candidate: its rows as they are staged
+        audited: what passed, and what didn't
+        pins: the versions that it is made from
+        held: the fact that tells what is held back, if something is
+        apart: URI of the rows that lie in no partition at all, if there are some
+    """
+
+    candidate: Candidate
+    audited: Audited
+    pins: Pins
+    held: tuple[Fact, ...]
+    apart: str | None
+
+    @property
+    def remark(self) -> str:
+        """What there is to say of rows that lie in no partition."""
+        if self.apart is None:
+            return ""
+        result = self.audited.audit.passed_results[-1]
+        return f"{result.name} {result.message}; kept in {self.apart}"
+
+
+def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins) -> Ready:
+    """Keep the rows that are not to be published.
 
     Raises:
         StorageError: they can't be written
     """
-    from lakehouse.io.tokens import tokens
-
-    rows, held = audited.audit.rows, audited.audit.held
-    if not held:
-        return []
-    uri = attempt.table.quarantine(rows, candidate.staged.attempt) if rows is not None and rows.height else None
+    audit, staged = audited.audit, candidate.staged
+    apart = _keep(attempt, audited.apart, f"{staged.attempt}-apart")
+    if not audit.held:
+        return Ready(candidate, audited, pins, (), apart)
     fact = attempt.recorder.fact(
         Status.REJECTED,
-        held,
-        inputs=pins.inputs(held),
-        reason=audited.audit.reason,
-        quarantine=uri,
-        rows=sum(candidate.staged.rows.get(t, 0) for t in tokens(held)),
-        checks=audited.audit.held_results,
+        audit.held,
+        inputs=pins.inputs(audit.held),
+        reason=audit.reason,
+        quarantine=_keep(attempt, audit.rows, staged.attempt),
+        rows=0 if audit.rows is None else audit.rows.height,
+        checks=audit.held_results,
     )
-    return [fact]
+    return Ready(candidate, audited, pins, (fact,), apart)
 
 
-def publish(
-    attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pins, held: Sequence[Fact], since: int | None
-) -> list[Fact]:
+def _keep(attempt: Attempt, rows: pl.DataFrame | None, name: str) -> str | None:
+    return attempt.table.quarantine(rows, name) if rows is not None and rows.height else None
+
+
+def publish(attempt: Attempt, ready: Ready, since: int | None) -> list[Fact]:
     """Publish what passed, in one commit that carries the facts.
 
     Parameters:
         attempt: the step
-        candidate: its rows
-        audited: what passed of them
-        pins: the versions that they are made from
-        held: facts of what is held back
+        ready: its rows
         since: the table version that the step began with
 
     Returns:
@@ -77,11 +107,12 @@ def publish(
         SchemaViolation: a column changes its type, and partitions stay that this run doesn't make anew
         StorageError: it can't be written; whether it was after all, the table's log says
     """
-    passed, staged = audited.audit.passed, candidate.staged
+    audited, staged = ready.audited, ready.candidate.staged
+    passed = audited.audit.passed
     fact = attempt.recorder.fact(
         Status.PUBLISHED,
         passed,
-        inputs=pins.inputs(passed),
+        inputs=ready.pins.inputs(passed),
         digests="".join(audited.digests.values()),
         unchanged=audited.unchanged.to_pairs(),
         compared=attempt.step.since,
@@ -89,15 +120,16 @@ def publish(
         bytes=sum(staged.bytes.get(t, 0) for t in audited.digests),
         checks=(
             *audited.audit.passed_results,
-            *(_unexpected_columns(attempt, candidate, passed) if since is not None else ()),
+            *(_unexpected_columns(attempt, ready.candidate, passed) if since is not None else ()),
         ),
+        quarantine=ready.apart,
     )
     gone: list[Fact] = []
     seen: int | None = None
     try:
         for tries_left in reversed(range(_TRIES)):
             try:
-                version = attempt.table.publish(staged, passed, payload=to_payload([*held, fact]), since=since)
+                version = attempt.table.publish(staged, passed, payload=to_payload([*ready.held, fact]), since=since)
                 return [*gone, at_version(fact, version)]
             except ColumnsChanged as error:
                 if not tries_left:
@@ -226,22 +258,42 @@ def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
     return None
 
 
+def record_failure(
+    attempt: Attempt, partitions: PartitionSet, pins: Pins, error: BaseException, facts: Sequence[Fact] = ()
+) -> None:
+    """Write down that some partitions failed, along with what is known already; not of an interrupted step.
+
+    Parameters:
+        attempt: the step
+        partitions: which ones
+        pins: the versions of its inputs
+        error: why
+        facts: what became of others
+    """
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return
+    try:
+        attempt.home.lineage_store.append([*facts, failure(attempt, partitions, pins, error)])
+    except LineageError as second:
+        log.warning("%s: the failure could not be recorded either: %s", attempt.step.id, second.message)
+
+
+def failure(
+    attempt: Attempt, partitions: PartitionSet, pins: Pins, error: BaseException, status: Status = Status.FAILED
+) -> Fact:
+    """The fact that some partitions could not be made, and why."""
+    inputs = pins.inputs(partitions)
+    return attempt.recorder.fact(status, partitions, inputs=inputs, reason=describe(error)[:_REASON])
+
+
 @contextmanager
 def recording_failure(
     attempt: Attempt, partitions: PartitionSet, pins: Pins, facts: Sequence[Fact] = ()
 ) -> Iterator[None]:
-    """Where something goes wrong, write down that some partitions failed, along with what is known already."""
+    """Where something goes wrong, write down that some partitions failed; see [record_failure][]."""
     try:
         with panics_raised():
             yield
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except BaseException as error:
-        reason = describe(error)
-        inputs = pins.inputs(partitions)
-        failed = attempt.recorder.fact(Status.FAILED, partitions, inputs=inputs, reason=reason[:_REASON])
-        try:
-            attempt.home.lineage_store.append([*facts, failed])
-        except LineageError as second:
-            log.warning("%s: the failure could not be recorded either: %s", attempt.step.id, second.message)
+        record_failure(attempt, partitions, pins, error, facts)
         raise

@@ -26,6 +26,7 @@ class StepResult:
         skipped: what was left out because its input isn't there
         unchanged: of what is published, what has the very rows that it had before
         current: what was left as it is, because no input of it has changed after all
+        apart: how many rows lie in no partition, and are kept apart
         facts: what was recorded
         seconds: how long it took
         unrecorded: whether lineage doesn't know yet what was published
@@ -42,6 +43,7 @@ class StepResult:
     current: PartitionSet
     version: int | None = None
     error: str | None = None
+    apart: int = 0
     facts: tuple[Fact, ...] = ()
     seconds: float = 0.0
     unrecorded: bool = False
@@ -49,8 +51,8 @@ class StepResult:
 
     @property
     def ok(self) -> bool:
-        """Whether everything that the step was to make is published and recorded."""
-        return not (self.absent or self.unrecorded)
+        """Whether everything that the step was to make is published and recorded, down to the last row."""
+        return not (self.absent or self.unrecorded or self.apart)
 
     @property
     def absent(self) -> PartitionSet:
@@ -106,6 +108,7 @@ def merge(results: Sequence[StepResult]) -> StepResult:
             unchanged=merged.unchanged | one.unchanged,
             current=merged.current | one.current,
             version=max((v for v in (merged.version, one.version) if v is not None), default=None),
+            apart=merged.apart + one.apart,
             facts=(*merged.facts, *one.facts),
             seconds=merged.seconds + one.seconds,
             unrecorded=merged.unrecorded or one.unrecorded,

@@ -35,6 +35,7 @@ class AssetSummary:
         checks: what its checks found, those of all steps together
         seconds: time that its steps took, added up
         errors: what went wrong, each thing once
+        apart: how many rows lie in no partition, and are kept apart
         uri: where it lies
     """
 
@@ -48,6 +49,7 @@ class AssetSummary:
     checks: tuple[CheckResult, ...]
     seconds: float
     errors: tuple[str, ...]
+    apart: int
     uri: str
 
 
@@ -156,8 +158,10 @@ class Run:
                 if part:
                     which = f" {part}" if one.asset.partitioned else ""
                     lines.append(f"{one.asset.key}{which} {word}")
-            told = one.errors if one.failed or one.rejected or not one.skipped else ()
-            lines += [f"    {shorten([error], width=400)}" for error in told]
+            if one.apart:
+                lines.append(f"{one.asset.key} published without what lies in no partition: {one.apart:,} rows")
+            errors = one.errors if one.failed or one.rejected or not one.skipped else ()
+            lines += [f"    {shorten([error], width=400)}" for error in errors]
         for why, keys in faults_by_reason(self.plan).items():
             lines += [f"{shorten(keys)} left as {'it is' if len(keys) == 1 else 'they are'}", f"    {why}"]
         raise MaterializationFailed(
@@ -196,6 +200,7 @@ class Run:
             checks=merge_checks([f.checks for r in results for f in r.facts]),
             seconds=sum(r.seconds for r in results),
             errors=tuple(dict.fromkeys(r.error for r in results if r.error)),
+            apart=sum(r.apart for r in results),
             uri=self.home.table(asset).uri,
         )
 

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from lakehouse.errors import LineageError, RowsOutsidePartitions, StepError, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import audit_candidate, discard, discarding_on_error, stage
-from lakehouse.execution.compute import Computed, call_function
+from lakehouse.execution.compute import Sources, call_function, look_at_sources
+from lakehouse.execution.divide import Bad, Divided, Made, blames_partitions, divide
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook
 from lakehouse.execution.pins import Pins
-from lakehouse.execution.publish import hold_back, publish, record, recording_failure
+from lakehouse.execution.publish import (
+    Ready,
+    failure,
+    hold_back,
+    publish,
+    record,
+    record_failure,
+    recording_failure,
+)
 from lakehouse.execution.results import StepResult, merge
-from lakehouse.lineage import Fact, Status
+from lakehouse.lineage import Status
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
+from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lakehouse.checks import AnyCheck
+
+log = logger()
 
 
 def run_step(
@@ -32,7 +48,7 @@ def run_step(
     attempt: int = 1,
     task_run: str | None = None,
 ) -> StepResult:
-    """Do a step: what its inputs allow of it.
+    """Do a step: what its inputs allow of it, in parts if it can't be done as a whole.
 
     Parameters:
         step: what to do
@@ -57,7 +73,10 @@ def run_step(
     if outlook.todo:
         with recording_failure(this, outlook.todo, pins):
             since = this.table.version()
-        done.append(make(this, outlook.todo, pins, since, lambda: call_function(this, outlook.todo, pins)))
+            sources = look_at_sources(this, outlook.todo, pins)
+        make = partial(make_part, this, sources, since)
+        divided = divide(make, outlook.todo, may_divide=this.is_last, seconds=step.asset.retry.timeout)
+        done += conclude(this, outlook.todo, sources.pins, divided)
     return replace(merge(done), seconds=time.perf_counter() - this.clock)
 
 
@@ -72,47 +91,136 @@ def leave_out(attempt: Attempt, outlook: Outlook, pins: Pins) -> StepResult:
     return replace(left, skipped=outlook.blocked, error=outlook.why, facts=(fact,))
 
 
-def make(
-    attempt: Attempt,
-    todo: PartitionSet,
-    pins: Pins,
-    since: int | None,
-    compute: Callable[[], Computed],
-    checks: Sequence[AnyCheck] = (),
-) -> StepResult:
-    """Make some partitions of a step: compute, stage, audit, publish and record.
+def make_part(attempt: Attempt, sources: Sources, since: int | None, part: PartitionSet) -> Made | Bad:
+    """Have the asset's function make some partitions of a step, and publish them.
 
     Parameters:
         attempt: the step
-        todo: which partitions
-        pins: the versions of its inputs, as far as they are known before it is computed
+        sources: what it reads
         since: the version of its table that it began with
-        compute: gives the rows
-        checks: what stands before publication besides the asset's own checks
+        part: which partitions
+
+    Returns:
+        what became of them; or why they could not be made, if fewer of them might be
 
     Raises:
-        StepError, StorageError, LineageError: as [run_step][]
+        StepError, StorageError, LineageError: as [run_step][]; recorded
     """
-    with recording_failure(attempt, todo, pins):
-        computed = compute()
-        candidate = stage(attempt, computed, todo)
-        with discarding_on_error(attempt.table, candidate.staged):
-            audited = audit_candidate(attempt, candidate, computed, todo, checks)
-            held = hold_back(attempt, candidate, audited, computed.pins)
-    published: list[Fact] = []
-    if audited.audit.passed:
-        with recording_failure(attempt, audited.audit.passed, computed.pins, held):
-            published = publish(attempt, candidate, audited, computed.pins, held, since)
-    facts = (*held, *published)
+    divisible = _divisible(attempt.step)
+    try:
+        with panics_raised():
+            frame = call_function(attempt, part, sources)
+            ready = prepare(attempt, frame, part, sources.pins, divisible=divisible)
+    except BaseException as error:
+        if divisible and isinstance(error, StepError) and blames_partitions(error):
+            return Bad(part, error)
+        record_failure(attempt, part, sources.pins, error)
+        raise
+    return Made(finish(attempt, ready, since), ready.audited.well)
+
+
+def prepare(
+    attempt: Attempt,
+    frame: pl.LazyFrame,
+    todo: PartitionSet,
+    pins: Pins,
+    checks: Sequence[AnyCheck] = (),
+    *,
+    divisible: bool = False,
+) -> Ready:
+    """Stage and audit the rows of some partitions, so that what passes can be published.
+
+    Parameters:
+        attempt: the step
+        frame: the rows, yet to be computed
+        todo: the partitions that were asked for
+        pins: the versions that they are made from
+        checks: what stands before publication besides the asset's own checks
+        divisible: whether the rows of fewer partitions could be computed by themselves
+    """
+    candidate = stage(attempt, frame, todo)
+    with discarding_on_error(attempt.table, candidate.staged):
+        audited = audit_candidate(attempt, candidate, pins, todo, checks, divisible=divisible)
+        return hold_back(attempt, candidate, audited, pins)
+
+
+def finish(attempt: Attempt, ready: Ready, since: int | None) -> StepResult:
+    """Publish what passed, and record what became of all of it.
+
+    Parameters:
+        attempt: the step
+        ready: what was staged and audited
+        since: the version of its table that the step began with
+    """
+    audit = ready.audited.audit
+    facts = list(ready.held)
+    if audit.passed:
+        with recording_failure(attempt, audit.passed, ready.pins, ready.held):
+            facts += publish(attempt, ready, since)
     unrecorded = record(attempt, facts)
-    discard(attempt.table, candidate.staged, published=audited.audit.passed)
+    discard(attempt.table, ready.candidate.staged, published=audit.passed)
     return replace(
         StepResult.nothing(attempt.step),
-        published=audited.audit.passed,
-        rejected=audited.audit.held,
-        unchanged=audited.unchanged,
-        version=published[-1].version if published else None,
-        error=unrecorded or audited.audit.reason or None,
-        facts=facts,
+        published=audit.passed,
+        rejected=audit.held,
+        unchanged=ready.audited.unchanged,
+        apart=0 if ready.audited.apart is None else ready.audited.apart.height,
+        version=max((fact.version for fact in facts if fact.version is not None), default=None),
+        error=unrecorded or "; ".join(filter(None, (audit.reason, ready.remark))) or None,
+        facts=tuple(facts),
         unrecorded=unrecorded is not None,
     )
+
+
+def conclude(attempt: Attempt, todo: PartitionSet, pins: Pins, divided: Divided) -> list[StepResult]:
+    """Record what could not be made of a step, and tell of it.
+
+    Parameters:
+        attempt: the step
+        todo: the partitions that were to be made
+        pins: the versions of its inputs
+        divided: what became of them
+
+    Raises:
+        LakehouseError: nothing could be made at all
+    """
+    results = list(divided.results)
+    if divided.error is None:
+        return results
+    log.info("%s was made in %s parts, for: %s", attempt.step.id, divided.calls, divided.error.message)
+    bad = divided.bad
+    if not results and any(len(one.partitions) > 1 for one in bad):
+        bad = (Bad(todo, divided.error),)  # it fails everywhere alike
+    facts = [failure(attempt, one.partitions, pins, one.error, _status(one)) for one in bad]
+    try:
+        if facts:
+            attempt.home.lineage_store.append(facts)
+    except LineageError as error:
+        log.warning("%s: the failure could not be recorded either: %s", attempt.step.id, error.message)
+    if not results:
+        raise divided.error
+    if not bad:
+        return results
+    for one in bad:
+        log.info("%s %s could not be made", attempt.asset.key, one.partitions, exc_info=one.error)
+    left = replace(
+        StepResult.nothing(attempt.step),
+        rejected=todo.partitions.union(one.partitions for one in bad if _status(one) is Status.REJECTED),
+        failed=todo.partitions.union(one.partitions for one in bad if _status(one) is Status.FAILED),
+        error="; ".join([*dict.fromkeys(fact.reason for fact in facts), f"found in {divided.calls} further calls"]),
+        facts=tuple(facts),
+        cause=bad[0].error,
+    )
+    return [*results, left]
+
+
+def _status(bad: Bad) -> Status:
+    """What lies elsewhere than it should is held back, whether it was found to stand alone or not."""
+    return Status.REJECTED if isinstance(bad.error, RowsOutsidePartitions) else Status.FAILED
+
+
+def _divisible(step: Step) -> bool:
+    """Whether an asset's function makes other rows where it is asked for fewer partitions, and may be asked again."""
+    asset = step.asset
+    knows = bool(asset.takes) or any(given.asset.partitioned for given in step.inputs)
+    return asset.retry.split and asset.partitioned and knows

@@ -69,7 +69,8 @@ def _retain(
     _delete(work, asset, known, "file", "that killed runs left behind", left, actions)
     if oldest is None:
         return
-    held = {f.quarantine.rpartition("/")[2] for _, f in known.everything.rejected if f.quarantine}
+    telling = (*known.everything.rejected, *known.everything.current)
+    held = {f.quarantine.rpartition("/")[2] for _, f in telling if f.quarantine}
     old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
     old = [f for f in old if f.uri.rpartition("/")[2] not in held]
     _delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)

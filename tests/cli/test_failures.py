@@ -56,7 +56,7 @@ def test_a_failed_function_is_mended_by_a_refresh(toys: Toys) -> None:
     code, out, err = toys("refresh", "+gold.totals", "--partitions", DAYS, "--chunk", "3")
     assert code == 1
     assert "2013-01-01...2013-01-03" in out
-    assert "failed   bronze.events 2013-01-04...2013-01-06: the function raised ValueError: the source is down" in err
+    assert "failed   bronze.events 2013-01-05: the function raised ValueError: the source is down" in err
     assert "skipped  silver.clean" in err
     assert "failed" in toys("status").out
     toys.world()
@@ -64,8 +64,31 @@ def test_a_failed_function_is_mended_by_a_refresh(toys: Toys) -> None:
     assert mend == ["refresh", "+gold.totals", "--partitions", DAYS, "--chunk", "3"]
     code, out, _ = toys(*mend)
     assert code == 0
-    assert "2013-01-04...2013-01-06" in out
-    assert "2013-01-01" not in out
+    assert "2013-01-05" in out
+    assert "2013-01-04" not in out
+
+
+def test_a_row_without_a_date_is_kept_apart_until_its_day_is_built_again(toys: Toys) -> None:
+    toys.world(dateless=["2013-01-05"])
+    code, out, err = toys("refresh", "silver.clean", "--partitions", DAYS, "--upstream", "missing")
+    assert code == 1
+    assert DAYS in next(line for line in out.splitlines() if line.startswith("silver.clean")), "all is published"
+    assert "warning  bronze.events: in_a_partition: 1 row in 2013-01-01...2013-01-06" in out
+    assert "kept apart  bronze.events: 1 row in no partition" in err
+    assert "kept apart  bronze.events" in toys("status").out
+    (row,) = csv.DictReader(io.StringIO(toys("show", "bronze.events", "--quarantined").out))
+    assert (row["date"], row["value"]) == ("", "1")
+    assert row["_reasons"] == "in_a_partition: lies in no partition"
+    assert toys("show", "silver.clean", "--quarantined").out == ""
+
+    # A refresh finds nothing to do: the command that is offered builds it again.
+    assert toys("refresh", "silver.clean", "--partitions", DAYS).out.startswith("up to date")
+    assert "kept apart" in toys("status").out
+    toys.world()
+    (again,) = _mending(err)
+    assert again == ["materialize", "bronze.events+", "--partitions", DAYS]
+    assert toys(*again).code == 0
+    assert "kept apart" not in toys("status").out
 
 
 def test_when_nothing_could_be_published_it_says_so(toys: Toys) -> None:

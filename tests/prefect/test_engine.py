@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lakehouse import Lakehouse
 from lakehouse.errors import EngineError, MaterializationFailed
 from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.lineage import Fact
-from tests.support.toys import ROWS, clean, events, totals
+from tests.support.toys import ROWS, clean, events, lakehouse_in, totals
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -96,13 +97,35 @@ def test_a_step_that_raises_fails_its_task_and_the_others_go_on(
     spoil: Callable[..., None],
     client: SyncPrefectClient,
 ) -> None:
-    spoil(raises=["2013-01-05"])
+    spoil(raises=[f"2013-01-{day:02d}" for day in range(1, 11)])
     run = lake.materialize(totals, DAYS, chunk=10, raise_on_failure=False)
     assert run.published(totals).keys()[0] == "2013-01-11"
     states = {name: task.state for name, task in _task_runs(client, _flow_run(run.facts)).items()}
     assert states["bronze.events/2013-01-01...2013-01-10"].is_failed()
     assert "the source is down" in states["bronze.events/2013-01-01...2013-01-10"].message
     assert states["silver.clean/2013-01-01...2013-01-10"].name == "Skipped"
+    assert states["gold.totals/2013-01-11...2013-01-20"].is_completed()
+
+
+def test_a_day_that_raises_fails_alone_as_it_does_inline(
+    lake: Lakehouse,
+    spoil: Callable[..., None],
+    client: SyncPrefectClient,
+    tmp_path: Path,
+) -> None:
+    spoil(raises=["2013-01-05"])
+    run = lake.materialize(totals, DAYS, chunk=10, raise_on_failure=False)
+    inline = lakehouse_in(tmp_path / "inline").materialize(
+        totals, DAYS, chunk=10, engine="inline", raise_on_failure=False
+    )
+    for one, other in zip(run.results, inline.results, strict=True):
+        assert replace(one, facts=(), version=0, seconds=0) == replace(other, facts=(), version=0, seconds=0)
+    assert [one.failed.keys() for one in run.summaries() if one.failed] == [["2013-01-05"]]
+    assert len(run.published(totals)) == 19
+    states = {name: task.state for name, task in _task_runs(client, _flow_run(run.facts)).items()}
+    assert states["bronze.events/2013-01-01...2013-01-10"].name == "PartlyPublished"
+    assert "2013-01-05: the function raised" in states["bronze.events/2013-01-01...2013-01-10"].message
+    assert states["silver.clean/2013-01-01...2013-01-10"].name == "PartlyPublished"
     assert states["gold.totals/2013-01-11...2013-01-20"].is_completed()
 
 

@@ -45,7 +45,10 @@ def events(partitions: PartitionRange) -> pl.LazyFrame:
         Path("never").open().read()  # nobody ever writes to it
     frame = pl.LazyFrame({"date": sorted(keys * 2)}).with_columns(value=pl.int_range(pl.len()).over("date"))
     bad = pl.col("date").is_in(now.get("negative", [])) & (pl.col("value") == 1)
-    return frame.with_columns(value=pl.when(bad).then(-1).otherwise(pl.col("value")))
+    dateless = pl.col("date").is_in(now.get("dateless", [])) & (pl.col("value") == 1)
+    return frame.with_columns(
+        date=pl.when(~dateless).then(pl.col("date")), value=pl.when(bad).then(-1).otherwise(pl.col("value"))
+    )
 
 
 @silver(partitions=daily, checks=[expression("positive", pl.col("value") >= 0)])
