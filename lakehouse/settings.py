@@ -28,6 +28,9 @@ ENV_PREFIX = "LAKEHOUSE_"
 """What the environment's variables begin with."""
 
 
+_PATHS = ("storage", "bronze", "silver", "gold", "dbt", "lineage")
+"""Settings that are paths, or may hold one."""
+
 _HIDDEN = ("storage_options",)
 """Settings whose values nobody is shown."""
 
@@ -35,8 +38,11 @@ _HIDDEN = ("storage_options",)
 class Settings(BaseSettings):
     """What can be configured. The environment outweighs ``pyproject.toml``, arguments outweigh both.
 
+    Relative paths in the environment and in ``pyproject.toml``, and those that nobody gave, belong to the folder of
+    that file, from wherever they are read; without one, and as arguments, to the current folder.
+
     Parameters:
-        module: the Python module that holds the assets
+        module: the Python module that holds the assets; None: nobody has said
         dbt: folder of a dbt project whose models are Gold assets too
         dbt_target: where dbt builds: ``embedded``, or a target of type ``athena`` in the project's ``profiles.yml``
         storage: the root of all tables: a path, ``file://`` or ``s3://``
@@ -53,7 +59,7 @@ class Settings(BaseSettings):
     # Pydantic's own errors would show what was given.
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    module: str = "lakehouse.assets"
+    module: str | None = None
     dbt: str | None = None
     dbt_target: str = "embedded"
     storage: str = str(HOME / "data")
@@ -127,7 +133,27 @@ def load_settings(folder: Path | None = None, **given: Any) -> Settings:
     # What the environment says outweighs the file, so only what it leaves open is taken from there.
     said = _settings(given, given, ENV_PREFIX).model_fields_set
     open_ = {k: v for k, v in table.items() if k not in said}
-    return _settings(open_ | given, given, f"{file} [tool.lakehouse] ")
+    found = _settings(open_ | given, given, f"{file} [tool.lakehouse] ")
+    return found if file is None else _placed(found, file.parent, given)
+
+
+def _placed(found: Settings, folder: Path, given: Container[str]) -> Settings:
+    """Settings whose paths mean the same from every folder below the project's."""
+    if folder == Path.cwd():
+        return found
+    places = {name: getattr(found, name) for name in _PATHS if name not in given}
+    placed = {name: _below(folder, value) for name, value in places.items() if value is not None}
+    return found.model_copy(update=placed)
+
+
+def _below(folder: Path, value: str) -> str:
+    """A relative path below a folder; anything else as it is."""
+    scheme, mark, rest = value.partition("://")
+    if mark and scheme == "sqlite":
+        path = rest.removeprefix("/")
+        relative = path != rest and path and not path.startswith(("/", "~"))
+        return f"sqlite:///{folder / path}" if relative else value
+    return value if mark or value.startswith("~") else str(folder / value)
 
 
 def _check_names(environment: Mapping[str, str]) -> None:

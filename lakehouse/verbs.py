@@ -9,6 +9,7 @@ from lakehouse.asset_status import AssetStatus
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.selection import Targets
 from lakehouse.engines import EngineName
+from lakehouse.errors import SettingsError
 from lakehouse.execution.engine import Engine, Watcher
 from lakehouse.execution.run import Run
 from lakehouse.lake import Lakehouse
@@ -28,7 +29,14 @@ def open_lakehouse(targets: Targets | None = None) -> Lakehouse:
     listed = [targets] if isinstance(targets, Asset | str) else list(targets or [])
     assets = [target for target in listed if isinstance(target, Asset)]
     if not assets or len(assets) < len(listed):
-        assets += assets_in(settings.module)
+        if settings.module is not None:
+            assets += assets_in(settings.module)
+        elif settings.dbt is None:
+            raise SettingsError(
+                "no module of assets is configured",
+                hint="name yours: LAKEHOUSE_MODULE, or module below [tool.lakehouse] in pyproject.toml "
+                "(lakehouse.assets is the reference lakehouse)",
+            )
         if settings.dbt is not None:
             from lakehouse.integrations.dbt import dbt_assets
 

@@ -109,6 +109,7 @@ def test_what_is_still_there_in_its_old_form_is_built_again_by_name(toys: Toys) 
 def test_flights_with_a_spoiled_day(says: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     days, bad = "2013-01-14...2013-01-16", "2013-01-15"
     source = tmp_path / "source"
+    monkeypatch.setenv("LAKEHOUSE_MODULE", "lakehouse.assets")
     monkeypatch.setenv("LAKEHOUSE_FLIGHTS_SOURCE", str(source))
     spoil(source, bad, fault="impossible", first="2013-01-14", last="2013-01-16")
     code, out, err = says("refresh", "+gold.*", "--partitions", days)

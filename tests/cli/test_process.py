@@ -22,7 +22,8 @@ def _imports_after(*words: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def test_ls_loads_the_assets_and_nothing_that_is_heavy_besides(home: Path) -> None:
+def test_ls_loads_the_assets_and_nothing_that_is_heavy_besides(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_MODULE", "lakehouse.assets")
     _imports_after("ls")  # the first one has dbt parse its project
     loaded = _imports_after("ls")
     assert "lakehouse.assets" in loaded

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import lakehouse
 from lakehouse.errors import DefinitionError, SettingsError
 from lakehouse.project import assets_in
 from lakehouse.settings import Settings, load_settings
@@ -40,7 +41,7 @@ def pyproject(tmp_path: Path) -> Write:
 
 def test_without_a_word_the_defaults_hold(tmp_path: Path) -> None:
     settings = load_settings(tmp_path)
-    assert settings.module == "lakehouse.assets"
+    assert settings.module is None
     assert settings.storage == str(Path(".lakehouse") / "data")
     assert settings.lineage == f"sqlite:///{Path('.lakehouse') / 'lineage.db'}"
     assert (settings.engine, settings.chunk, settings.workers) == ("prefect", 30, 4)
@@ -216,3 +217,49 @@ def test_a_definition_that_can_not_be_is_told_with_its_line(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(DefinitionError, match=r"is no partition key of monthly.*\(.*mistaken\.py, line 3\)"):
         assets_in("mistaken")
+
+
+# ── from wherever it is called ────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def deep(pyproject: Write, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder below the project's, which is the current one."""
+    project = pyproject('module = "shop"\nstorage = "data"\ngold = "s3://gold"\ndbt = "models"')
+    (project / "notebooks" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(project / "notebooks" / "deep")
+    return project
+
+
+def test_paths_belong_to_the_project_from_every_folder_below_it(deep: Path) -> None:
+    settings = load_settings()
+    assert settings.storage == str(deep / "data")
+    assert settings.dbt == str(deep / "models")
+    assert settings.gold == "s3://gold"
+    assert settings.lineage == f"sqlite:///{deep / '.lakehouse' / 'lineage.db'}"
+
+
+def test_paths_of_the_environment_belong_to_the_project_too(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORAGE", "elsewhere")
+    monkeypatch.setenv("LAKEHOUSE_LINEAGE", "sqlite:////absolute/lineage.db")
+    settings = load_settings()
+    assert settings.storage == str(deep / "elsewhere")
+    assert settings.lineage == "sqlite:////absolute/lineage.db"
+
+
+def test_paths_that_are_given_belong_to_the_current_folder(deep: Path) -> None:
+    assert load_settings(storage="here").storage == "here"
+
+
+@pytest.mark.parametrize("value", ["~/lake", "/lake", "s3://lake/data", "file:///lake", "memory://lake"])
+def test_what_is_no_relative_path_stays_as_it_is(deep: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LAKEHOUSE_STORAGE", value)
+    assert load_settings().storage == value
+
+
+def test_without_a_module_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="no module of assets is configured") as caught:
+        lakehouse.refresh("silver.*", "2013-01-01", engine="inline")
+    assert "LAKEHOUSE_MODULE" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -271,6 +271,11 @@ def _base(client: SyncPrefectClient, settings: Settings, name: str | None) -> _B
     said = {f"{ENV_PREFIX}{s.upper()}" for s in Settings.model_fields} - {f"{ENV_PREFIX}STORAGE_OPTIONS"}
     environment = {variable: value for variable, value in os.environ.items() if variable in said}
     # A project's folder isn't to stand ahead of what is installed; the module is found in it all the same.
+    if settings.module is None:
+        raise SettingsError(
+            "no module of assets is configured, so that a deployed run would find none",
+            hint="name yours: LAKEHOUSE_MODULE, or module below [tool.lakehouse] in pyproject.toml",
+        )
     environment |= {f"{ENV_PREFIX}MODULE": settings.module, "PYTHONSAFEPATH": "1"}
     folder = {"prefect.deployments.steps.set_working_directory": {"directory": str(Path.cwd())}}
     return _Base(
