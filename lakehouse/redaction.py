@@ -63,6 +63,7 @@ _RULES: Final = (
 
 _SECRET_NAME = re.compile(_WORD, re.IGNORECASE)
 _PLACE = re.compile(r"_(?:FILE|PATH|DIR|URL|URI|PROVIDER|PLUGIN)$", re.IGNORECASE)
+_FOLDERS = ("PWD", "OLDPWD")
 _SHORTEST = 8
 
 
@@ -117,8 +118,10 @@ def holds_credentials(uri: str) -> bool:
 
 def _kept_by_the_environment() -> Iterator[str]:
     for name, value in os.environ.items():
-        # A word, a number or a path under such a name is more likely a setting, and may stand anywhere.
-        if len(value) >= _SHORTEST and names_secret(name) and not _PLACE.search(name) and not value.isalpha():
+        if len(value) < _SHORTEST or not names_secret(name) or name in _FOLDERS or _PLACE.search(name):
+            continue
+        # A word or a path under such a name is more likely a setting, and may stand anywhere.
+        if not value.isalpha() and not (os.path.isabs(value) and os.path.exists(value)):
             yield value
 
 

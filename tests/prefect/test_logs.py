@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFi
 from prefect.logging.handlers import APILogWorker
 
 from lakehouse import Lakehouse, MaterializationFailed
+from lakehouse.cli import main
 from lakehouse.errors import StepError
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
@@ -111,3 +112,16 @@ def test_a_record_is_sent_once_however_many_runs_a_process_has_had(
     assert flow_run is not None
     said = [text for text in _logs(client, flow_run)["bronze.good"] if "by the context" in text]
     assert len(said) == 1
+
+
+def test_what_a_function_prints_is_seen_on_the_screen_as_well(
+    shop: types.ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAKEHOUSE_MODULE", "shop_that_logs")
+    assert main(["materialize", "bronze.good", "--engine", "prefect"]) == 0
+    assert "printed, api_key=***\n" in capsys.readouterr().err

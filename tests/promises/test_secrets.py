@@ -128,6 +128,12 @@ def test_what_the_environment_keeps_as_a_secret_is_known_wherever_it_stands(monk
     assert redacted(f"got {SECRET} and {quote(SECRET, safe='')} for orders") == f"got {MASK} and {MASK} for orders"
 
 
+def test_a_folder_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("PWD", "OLDPWD", "SHOP_SECRETS"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert redacted(f"{tmp_path}/shop.py, line 13") == f"{tmp_path}/shop.py, line 13"
+
+
 @pytest.mark.parametrize(
     "text",
     [

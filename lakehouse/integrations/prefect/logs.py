@@ -10,6 +10,7 @@ from pathlib import Path
 
 import prefect
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging.configuration import setup_logging
 from prefect.logging.handlers import APILogHandler
 
 from lakehouse.definitions.asset import Asset
@@ -48,6 +49,7 @@ def forward_logs(assets: Iterable[Asset]) -> None:
 
 def show_prints() -> None:
     """Write what functions print to standard error as well: Prefect has it for its log alone."""
+    setup_logging()  # which would take the handler away, when the first run sets it up
     tasks = logger(_TASKS)
     if not any(isinstance(found, _Screen) for found in tasks.handlers):
         tasks.addHandler(_Screen())
