@@ -1,4 +1,7 @@
-"""The command line. [run][] is the console script ``lakehouse``, [main][] the same as a function."""
+"""The command line. [run][] is the console script ``lakehouse``, [main][] the same as a function.
+
+Knows everything, and what a command costs to import. It must not work anything out: verbs do, and nothing imports it.
+"""
 
 import atexit
 import os

@@ -1,8 +1,8 @@
-"""Partitions: how an asset is cut, and sets of its parts as values.
+"""Partitions: how an asset is divided, and sets of its parts as values.
 
 A partition has a *key* (what people write: ``2013-01-31``) and an *ordinal* (an integer; what sets are made of).
 Sets are intervals of ordinals, so that a thousand days are one pair of numbers and not a list of a
-thousand strings. Nothing here knows the clock: where "now" matters it is an argument.
+thousand strings. It must not know the clock (where "now" matters it is an argument), nor assets.
 """
 
 from lakehouse.partitions.core import (

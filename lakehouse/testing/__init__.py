@@ -1,4 +1,7 @@
-"""For tests: assets tried out in memory, stores that live in memory, and the suites that every store passes."""
+"""For tests: assets tried out in memory, stores that live in memory, and the suites that every store passes.
+
+Public, for people's own tests and stores. It must not know the network.
+"""
 
 from __future__ import annotations
 
