@@ -52,6 +52,7 @@ def _app() -> App:
             ),
         ),
         (_BUILD, (commands.observe, commands.refresh, commands.backfill, commands.materialize, commands.deploy)),
+        (_KEEP, (commands.leases,)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
@@ -94,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         the exit code: 0 all well, 1 something failed or was held back, 2 the request can't be, 3 something can't
-        be reached, 4 something waits for what its source doesn't have yet, 130 interrupted
+        be reached, 4 something waits for what its source doesn't have yet, 130 interrupted,
+        143 terminated
     """
     words = list(sys.argv[1:] if argv is None else argv)
     asked = traceback_asked.set(TRACEBACK in words)
@@ -112,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         out.close()
         return ExitCode.WELL
     except SystemExit as error:
+        if error.code == ExitCode.TERMINATED:
+            complain(err, "terminated; what was published stays", word="")
         return error.code if isinstance(error.code, int) else ExitCode.FAILED
     except BaseException as error:
         return report(err, error)

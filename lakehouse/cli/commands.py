@@ -456,6 +456,42 @@ def docs(
     return ExitCode.WELL
 
 
+def leases(
+    *,
+    clear: Annotated[
+        str | None, Parameter(help="Take away what this run holds or waits for: its id, or how that begins.")
+    ] = None,
+    json: Json = False,
+) -> ExitCode:
+    """Show which runs are building what just now, and which wait for them, in the order of their turns.
+
+    A run that is gone holds up nobody for longer than 90 seconds; --clear is for
+    those who can't wait. A run that is at work after all takes its lease again.
+
+    Examples:
+
+      lakehouse leases
+      lakehouse leases --clear 01a21552381c
+    """
+    from lakehouse.display.leases import leases as shown
+    from lakehouse.display.leases import leases_json
+    from lakehouse.lineage.leases import clear as take_away
+    from lakehouse.lineage.leases import standing
+    from lakehouse.lineage.open import open_lineage
+    from lakehouse.settings import load_settings
+
+    lineage = open_lineage(load_settings().lineage)
+    found = standing(lineage) if clear is None else take_away(lineage, clear)
+    page = Page(sys.stdout)
+    if json:
+        page.json(leases_json(found))
+    else:
+        page.print(shown(found))
+        if clear is not None:
+            page.print("\nthese were taken away")
+    return ExitCode.WELL
+
+
 # ── what the commands have in common ──────────────────────────────────────────────────────
 
 

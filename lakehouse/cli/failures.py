@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
     UNREACHABLE = 3
     WAITING = 4
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def exit_code(error: BaseException) -> ExitCode:

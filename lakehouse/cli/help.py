@@ -49,6 +49,7 @@ Exit codes
   3    storage, lineage or engine can't be reached
   4    what could be built is there; the rest waits for what its source lacks
   130  interrupted; what was published stays
+  143  terminated; likewise
 
 Settings come from LAKEHOUSE_... in the environment, then from [tool.lakehouse]
 in pyproject.toml: module, storage, lineage, engine, chunk, workers, runner,

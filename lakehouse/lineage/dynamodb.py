@@ -8,7 +8,8 @@ All items lie under a partition key ``pk`` and a sort key ``sk``:
 | ``run#<run>`` | ``<id>#<asset>`` | ``asset``, ``id``: where the body is |
 | ``input#<asset>`` | ``<id>#<asset>`` | the same, for each input of a published fact |
 | ``version#<asset>`` | ``<version, 20 digits>#<id>`` | the same, for each fact with a table version |
-| ``leases`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
+| ``claims`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
+| ``claims`` | ``waiting`` | the same of runs that wait for them |
 
 A fact is there once its *body* is there. Pointers are written first and may be written twice; a pointer
 without a body, which a killed process can leave behind, is passed over by readers. So a body is stored once
@@ -169,9 +170,9 @@ class DynamoDBLineage:
         for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
             self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
 
-    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+    def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now."""
-        item = {**_LEASES, "body": _packed(leases_to_json(leases)), "version": {"N": str(version + 1)}}
+        item = {**_LEASES[waiting], "body": _packed(leases_to_json(leases)), "version": {"N": str(version + 1)}}
         condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
         if version:
             condition = {
@@ -261,10 +262,12 @@ class DynamoDBLineage:
             if fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         ]
 
-    def leases(self) -> tuple[int, list[Lease]]:
-        """What runs are about to build, and which version of that this is: 0 where there never was any."""
-        for item in self._query(_LEASES["pk"]["S"]):
-            return int(item["version"]["N"]), leases_from_json(_unpacked(item["body"]))
+    def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
+        """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
+        place = _LEASES[waiting]
+        for item in self._query(place["pk"]["S"]):
+            if item["sk"] == place["sk"]:
+                return int(item["version"]["N"]), leases_from_json(_unpacked(item["body"]))
         return 0, []
 
     def close(self) -> None:
@@ -438,7 +441,7 @@ class DynamoDBLineage:
         return f"DynamoDBLineage({self.table!r})"
 
 
-_LEASES = {"pk": {"S": "claims"}, "sk": {"S": "all"}}
+_LEASES = {waiting: {"pk": {"S": "claims"}, "sk": {"S": name}} for waiting, name in ((False, "all"), (True, "waiting"))}
 
 _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 

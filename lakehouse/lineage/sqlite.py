@@ -45,12 +45,15 @@ _TABLES = (
 )
 
 _LEASES = """
-    CREATE TABLE IF NOT EXISTS claims (
+    CREATE TABLE IF NOT EXISTS {} (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         version INTEGER NOT NULL,
         body TEXT NOT NULL
     )
 """
+
+_LEASE_TABLES = {False: "claims", True: "waiting"}
+"""Those that are held, and those that are waited for."""
 
 _WHAT_IS_THERE = """
     SELECT (SELECT application_id FROM pragma_application_id),
@@ -159,24 +162,25 @@ class SqliteLineage:
             "SELECT body FROM inputs JOIN facts USING (asset, id) WHERE input = ? ORDER BY id, asset", asset
         )
 
-    def leases(self) -> tuple[int, list[Lease]]:
-        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+    def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
+        """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
         with self._clear_errors("read"):
             if not self.path.exists():
                 return 0, []
             with closing(self._connect("rw")) as connection:
-                return _claims(connection)
+                return _leases(connection, waiting)
 
-    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+    def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now."""
         body = leases_to_json(leases)
         with self._clear_errors("written"), closing(self._open_to_write()) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_LEASES)
-            if _claims(connection)[0] != version:
+            connection.execute(_LEASES.format(_LEASE_TABLES[waiting]))
+            if _leases(connection, waiting)[0] != version:
                 connection.execute("ROLLBACK")
                 return False
-            connection.execute("INSERT OR REPLACE INTO claims VALUES (1, ?, ?)", (version + 1, body))
+            into = f"INSERT OR REPLACE INTO {_LEASE_TABLES[waiting]} VALUES (1, ?, ?)"
+            connection.execute(into, (version + 1, body))
             connection.execute("COMMIT")
             return True
 
@@ -295,11 +299,12 @@ class SqliteLineage:
         return f"SqliteLineage({str(self.path)!r})"
 
 
-def _claims(connection: sqlite3.Connection) -> tuple[int, list[Lease]]:
+def _leases(connection: sqlite3.Connection, waiting: bool) -> tuple[int, list[Lease]]:
+    table = _LEASE_TABLES[waiting]
     # The first lease makes the table.
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'claims'").fetchone():
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
         return 0, []
-    row = connection.execute("SELECT version, body FROM claims").fetchone()
+    row = connection.execute(f"SELECT version, body FROM {table}").fetchone()
     return (row[0], leases_from_json(row[1])) if row else (0, [])
 
 

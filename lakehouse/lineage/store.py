@@ -94,12 +94,21 @@ class LineageStore(LineageReader, Protocol):
         """
         ...
 
-    def leases(self) -> tuple[int, list[Lease]]:
-        """What runs are about to build, and which version of that this is: 0 where there never was any."""
+    def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
+        """What runs are about to build, and which version of that this is: 0 where there never was any.
+
+        Parameters:
+            waiting: not those, but the runs that wait for them, in the order in which they came
+        """
         ...
 
-    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+    def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now.
+
+        Parameters:
+            leases: the leases
+            version: of those that they take the place of
+            waiting: not those that are held, but the runs that wait for them
 
         Raises:
             LineageError: the store can't be reached or written

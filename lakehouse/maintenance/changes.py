@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
-
-if TYPE_CHECKING:
-    pass
+from typing import final
 
 
 @final
@@ -38,21 +36,27 @@ class Change:
         actions: what is done, in this order; whatever moment it is interrupted at, asking for it again completes it
         notes: what else there is to know
         destructive: whether something is lost by it
+        alone: keeps runs away from what is changed, for as long as that takes
     """
 
     title: str
     actions: tuple[Action, ...]
     notes: tuple[str, ...] = ()
     destructive: bool = False
+    alone: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, repr=False, compare=False)
 
     def apply(self) -> None:
         """Do it.
 
         Raises:
+            LakehouseError: a run is building some of it just now; nothing was done
             PartitionConflict: one of the partitions was published meanwhile; StorageError, LineageError: out of reach
         """
-        for action in self.actions:
-            action.do()
+        if not self.actions:
+            return
+        with self.alone():
+            for action in self.actions:
+                action.do()
 
     def __bool__(self) -> bool:
         return bool(self.actions)

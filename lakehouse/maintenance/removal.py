@@ -32,7 +32,7 @@ def forget(work: Workspace, asset: Asset | str, partitions: PartitionSelection |
         return Change(title, (), (f"nothing of it is recorded of {found.key}",))
     text = f"{words(found, part)} as never built; its rows stay readable"
     action = Action(found.key, text, partial(_forget, work, found, known, part), tuple(part))
-    return Change(title, (action,), destructive=True)
+    return Change(title, (action,), destructive=True, alone=work.alone({found.key: part}))
 
 
 def wipe(work: Workspace, asset: Asset | str, partitions: PartitionSelection | None = None) -> Change:
@@ -52,7 +52,8 @@ def wipe(work: Workspace, asset: Asset | str, partitions: PartitionSelection | N
         tuple(part),
     )
     notes = [f"{shorten(stale)} becomes stale" if len(stale) == 1 else f"{shorten(stale)} become stale"]
-    return Change(title, (action,), tuple(notes if stale else ()), destructive=True)
+    alone = work.alone({found.key: part})
+    return Change(title, (action,), tuple(notes if stale else ()), destructive=True, alone=alone)
 
 
 def _forget(work: Workspace, asset: Asset, known: KnownAsset, part: PartitionSet) -> None:

@@ -80,7 +80,7 @@ def rename(work: Workspace, old: str, new: str) -> Change:
         actions.append(Action(asset.key, f"the table's log and lineage say that it was {old}", mark))
     if facts:
         actions.append(work.drop(old, here))
-    return Change(title, tuple(actions))
+    return Change(title, tuple(actions), alone=work.alone({old: None, asset.key: None}))
 
 
 def rename_partition(work: Workspace, targets: Targets, old: str, new: str) -> Change:
@@ -118,7 +118,8 @@ def rename_partition(work: Workspace, targets: Targets, old: str, new: str) -> C
     others = {c.key for asset in chosen for c in work.lake.graph.consumers(asset)} - keys
     if actions and others:
         notes.append(f"what is made from them stays as it is, with the old key in it: {shorten(sorted(others))}")
-    return Change(f"rename partition {old} to {new}", tuple(actions), tuple(notes))
+    alone = work.alone({asset.key: _both(asset, old, new).of_keys([old, new]) for asset in chosen})
+    return Change(f"rename partition {old} to {new}", tuple(actions), tuple(notes), alone=alone)
 
 
 def _old_name(work: Workspace, old: str, asset: Asset) -> tuple[Layer, str]:

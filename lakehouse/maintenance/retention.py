@@ -55,7 +55,9 @@ def _retain(
     pins = _pins(work, asset, known)
     oldest = None if age is None else work.now - max(age, _GRACE)
     if there.complete:
-        kept = _kept(there, work.now - _GRACE if oldest is None else oldest, versions, work.now)
+        # A run may read what was there when it began.
+        read = min([work.now - _GRACE if oldest is None else oldest, *work.begun(asset)])
+        kept = _kept(there, read, versions, work.now)
         unused, pinned = _unused(asset, there, kept, pins, work.now - _GRACE)
         _delete(work, asset, known, "file", "of rows that no kept version needs", unused, actions)
         if pinned:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -16,6 +17,7 @@ from lakehouse.errors import (
 )
 from lakehouse.lineage import AssetState, Fact
 from lakehouse.lineage.dynamic_partitions import dynamic_keys
+from lakehouse.lineage.leases import Parts, Standing, leased, standing
 from lakehouse.lineage.reads import Reads
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.lineage.table_log import unrecorded
@@ -112,6 +114,19 @@ class Workspace:
         if asset.external:
             return AssetState.fold(asset.partitions, self.lake.lineage_store.facts(asset.key))
         return self.look(asset).state
+
+    def alone(self, parts: Parts) -> Callable[[], AbstractContextManager[None]]:
+        """Keeps runs away from partitions, for as long as a change takes."""
+        return partial(leased, self.lake.lineage_store, parts)
+
+    def begun(self, asset: Asset) -> list[datetime]:
+        """When the runs began that build an asset just now, or something that is made from it."""
+        keys = {asset.key, *(consumer.key for consumer in self.lake.graph.consumers(asset))}
+        return [one.begun for one in self._leases if not one.over and keys & one.lease.partitions.keys()]
+
+    @cached_property
+    def _leases(self) -> list[Standing]:
+        return standing(self.lake.lineage_store)
 
     def drop(self, asset: str, ids: Sequence[str]) -> Action:
         text = f"{len(ids):,} fact{'' if len(ids) == 1 else 's'} removed from lineage"

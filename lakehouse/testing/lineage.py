@@ -32,7 +32,7 @@ class MemoryLineage:
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str], Fact] = {}
-        self._claims: tuple[int, list[Lease]] = (0, [])
+        self._leases: dict[bool, tuple[int, list[Lease]]] = {False: (0, []), True: (0, [])}
         self._lock = threading.Lock()
 
     def append(self, facts: Sequence[Fact]) -> None:
@@ -67,16 +67,16 @@ class MemoryLineage:
             lambda fact: fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         )
 
-    def leases(self) -> tuple[int, list[Lease]]:
-        """What runs are about to build, and which version of that this is: 0 where there never was any."""
-        return self._claims
+    def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
+        """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
+        return self._leases[waiting]
 
-    def set_leases(self, leases: Sequence[Lease], *, version: int) -> bool:
+    def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now."""
         with self._lock:
-            if version != self._claims[0]:
+            if version != self._leases[waiting][0]:
                 return False
-            self._claims = (version + 1, list(leases))
+            self._leases[waiting] = (version + 1, list(leases))
             return True
 
     def close(self) -> None:
@@ -399,6 +399,20 @@ class LineageConformance:
         days = tuple((f"2013-{n:06d}", f"2013-{n:06d}") for n in range(0, 4_000, 2))
         held = [sample_lease(f"run-{n}", partitions={"silver.flights": days}) for n in range(10)]
         assert lineage.set_leases(held, version=0)
+        assert lineage.leases()[1] == held
+
+    def test_runs_that_wait_stand_in_a_line_of_their_own(self, lineage: LineageStore) -> None:
+        held, waiting = [sample_lease("run-1")], [sample_lease("run-3"), sample_lease("run-2")]
+        assert lineage.leases(waiting=True) == (0, [])
+        assert lineage.set_leases(waiting, version=0, waiting=True)
+        assert lineage.leases() == (0, [])
+        assert lineage.set_leases(held, version=0)
+        assert not lineage.set_leases([], version=0, waiting=True)
+        assert lineage.leases()[1] == held
+        version, found = lineage.leases(waiting=True)
+        assert found == waiting
+        assert lineage.set_leases([], version=version, waiting=True)
+        assert lineage.leases(waiting=True)[1] == []
         assert lineage.leases()[1] == held
 
     def test_of_several_that_claim_at_once_one_wins(self, lineage: LineageStore) -> None:

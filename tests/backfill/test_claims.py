@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import random
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +19,17 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse import Daily, Lakehouse, PartitionRange, Static, bronze, gold, silver
-from lakehouse.errors import LineageError
+from lakehouse.errors import LakehouseError, LineageError
 from lakehouse.lineage import Lease, LineageStore
-from lakehouse.lineage.leases import TTL, Leases
+from lakehouse.lineage.leases import TTL, Leases, clear, standing
+from lakehouse.lineage.open import open_lineage
 from lakehouse.planning.plan import Plan
 from lakehouse.testing import MemoryLineage
+from lakehouse.testing.lineage import sample_lease
 
 daily = Daily("2013-01-01", end="2014-01-01", column="date")
 
@@ -204,8 +211,8 @@ def test_a_store_that_says_no_although_it_wrote_is_asked_again(world: World) -> 
     real = world.lineage.set_leases
     said: list[bool] = []
 
-    def lossy(leases: Any, *, version: int) -> bool:
-        said.append(real(leases, version=version))
+    def lossy(leases: Any, *, version: int, waiting: bool = False) -> bool:
+        said.append(real(leases, version=version, waiting=waiting))
         return False if len(said) == 1 else said[-1]
 
     world.lineage.set_leases = lossy  # type: ignore[method-assign]
@@ -219,7 +226,7 @@ def test_a_store_that_says_no_although_it_wrote_is_asked_again(world: World) -> 
 def test_a_store_that_can_not_be_reached_at_the_end_is_a_warning(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(leases: Any, *, version: int) -> bool:
+    def fails(leases: Any, *, version: int, waiting: bool = False) -> bool:
         raise LineageError("the store is away")
 
     with world.leases("a") as a:
@@ -261,6 +268,259 @@ def test_nothing_is_claimed_where_nothing_is_to_do(tmp_path: Path) -> None:
     assert (tmp_path / "lineage.db").read_bytes() == before
 
 
-def _put(lineage: LineageStore, leases: list[Lease]) -> None:
-    version, _ = lineage.leases()
-    assert lineage.set_leases(leases, version=version)
+def _put(lineage: LineageStore, leases: list[Lease], *, waiting: bool = False) -> None:
+    version, _ = lineage.leases(waiting=waiting)
+    assert lineage.set_leases(leases, version=version, waiting=waiting)
+
+
+# ── who waits stands in line ──────────────────────────────────────────────────────────────
+
+
+def _line(world: World) -> list[str]:
+    return [lease.run for lease in world.lineage.leases(waiting=True)[1]]
+
+
+def test_a_wide_run_gets_its_turn_among_narrow_ones(world: World) -> None:
+    """Single days come and go without a gap; whoever came after the year waits for it."""
+    with ExitStack() as runs:
+        days = [runs.enter_context(world.leases(f"day-{n}")) for n in range(4)]
+        days[0].take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+        days[1].take(world.plan("bronze.events", "2013-01-02"), world.told.append)
+        wide = runs.enter_context(world.leases("wide"))
+        late: list[str] = []
+
+        def another_comes() -> None:
+            assert _line(world) == ["wide"]
+            # Nobody holds this day; the year, which came before, waits for it.
+            world.meanwhile.insert(0, give_up)
+            with pytest.raises(KeyboardInterrupt):
+                days[2].take(world.plan("bronze.events", "2013-01-03"), late.append)
+            assert world.holders == ["day-0", "day-1"]
+            days[0].__exit__(None, None, None)
+
+        world.meanwhile = [another_comes, lambda: days[1].__exit__(None, None, None)]
+        wide.take(world.plan("bronze.events", "2013-01-01...2013-01-31"), world.told.append)
+        assert world.holders == ["wide"]
+        assert _line(world) == []
+        assert late == [
+            f"run wide on {platform.node()}, which waits to build bronze.events 2013-01-03",
+        ]
+        # What the year doesn't build was never held up.
+        days[3].take(world.plan("bronze.events", "2013-02-01"), world.told.append)
+
+
+def test_a_run_that_holds_what_another_waits_for_goes_behind_it(world: World) -> None:
+    with world.leases("a") as a, world.leases("b") as b:
+        a.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+
+        def more() -> None:
+            # a wants more than it has: b came before, so a gives up what it holds, and gets all of it after b.
+            world.meanwhile.insert(0, b_is_served)
+            a.take(world.plan("bronze.events", "2013-01-01...2013-01-03"), world.told.append)
+
+        def b_is_served() -> None:
+            assert world.holders == []
+            b.take(world.plan("bronze.events", "2013-01-01...2013-01-02"), world.told.append)
+            assert world.holders == ["b"]
+            b.__exit__(None, None, None)
+
+        world.meanwhile = [more]
+        with pytest.raises(IndexError):  # that is all that this world has for b to wait for
+            b.take(world.plan("bronze.events", "2013-01-01...2013-01-02"), world.told.append)
+        assert world.holders == ["a"]
+    assert _line(world) == []
+
+
+def test_who_gives_up_or_is_lost_stands_in_nobodys_way(world: World) -> None:
+    with world.leases("a") as a, world.leases("b") as b, world.leases("c") as c, world.leases("d", gone=True) as d:
+        a.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+        world.meanwhile = [give_up]
+        with pytest.raises(KeyboardInterrupt):
+            b.take(world.plan("bronze.events", "2013-01-01...2013-01-05"), world.told.append)
+        assert _line(world) == []
+        _put(
+            world.lineage,
+            [sample_lease("lost", partitions={"bronze.events": ()}, expires=world.now + TTL)],
+            waiting=True,
+        )
+        d.take(world.plan("bronze.events", "2013-01-03"), world.told.append)
+        _put(
+            world.lineage,
+            [sample_lease("lost", partitions={"bronze.events": ()}, expires=world.now + TTL)],
+            waiting=True,
+        )
+
+        def later() -> None:
+            world.now += TTL
+
+        world.meanwhile = [later]
+        c.take(world.plan("bronze.events", "2013-01-04"), world.told.append)
+
+
+def test_who_waits_for_long_is_seen_to_be_there(world: World) -> None:
+    with world.leases("a") as a, world.leases("b") as b:
+        a.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+
+        def later() -> None:
+            assert _line(world) == ["b"]
+            world.now += TTL / 2
+            a.renew()
+
+        world.meanwhile = [later, later, later, lambda: a.__exit__(None, None, None)]
+        b.take(world.plan("bronze.events", "2013-01-01...2013-01-02"), world.told.append)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 7)), min_size=2, max_size=7), st.integers(0, 999))
+@settings(max_examples=40, deadline=None)
+def test_everybody_gets_a_turn_and_nobody_overlaps(wanted: list[tuple[int, int]], seed: int) -> None:
+    """Runs that wait are threads that take turns; each is served, those that clash in the order in which they came."""
+    world, chance = World(), random.Random(seed)
+    days = list(daily.select("2013-01-01...2013-01-31"))
+    came: list[int] = []
+    served: list[int] = []
+    held: set[int] = set()
+    lock = threading.RLock()
+
+    def overlap(one: int, other: int) -> bool:
+        (first, length), (begin, size) = wanted[one], wanted[other]
+        return first < begin + size and begin < first + length
+
+    def work(number: int) -> None:
+        plan = plans[number]
+
+        def waits(_: float) -> None:
+            if number not in came:
+                came.append(number)
+            lock.release()
+            time.sleep(0.0005)
+            lock.acquire()
+
+        with lock:
+            leases = Leases(world.lineage, f"run-{number}", clock=lambda: world.now, wait=waits, gone=lambda _: False)
+            leases.take(plan, lambda _: None)
+            assert not any(overlap(number, other) for other in held)
+            served.append(number)
+            held.add(number)
+        time.sleep(chance.uniform(0, 0.003))
+        with lock:
+            held.discard(number)
+            leases.__exit__(None, None, None)
+
+    plans = [world.plan("bronze.events", f"{days[first]}...{days[first + length - 1]}") for first, length in wanted]
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        for done in [pool.submit(work, number) for number in range(len(wanted))]:
+            done.result(timeout=60)
+    assert sorted(served) == list(range(len(wanted)))
+    for place, one in enumerate(came):
+        for other in came[place + 1 :]:
+            assert not overlap(one, other) or served.index(one) < served.index(other)
+    assert world.holders == _line(world) == []
+
+
+# ── clocks ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lease_far_in_the_future_counts_for_no_longer_than_one_may(world: World) -> None:
+    ahead = sample_lease("ahead", partitions={"bronze.events": ()}, expires=world.now + timedelta(days=365))
+    _put(world.lineage, [ahead])
+    passed = [0.0]
+
+    def wait(seconds: float) -> None:
+        passed[0] += seconds
+
+    with Leases(
+        world.lineage, "b", clock=lambda: world.now, wait=wait, gone=lambda _: False, elapsed=lambda: passed[0]
+    ) as b:
+        b.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+        assert TTL.total_seconds() <= passed[0] < TTL.total_seconds() + 5
+        assert world.holders == ["b"]
+    assert len(world.told) == 1
+
+
+def test_a_run_whose_clock_is_ahead_is_respected_while_it_renews(world: World) -> None:
+    passed = [0.0]
+    a = Leases(world.lineage, "a", clock=lambda: world.now + timedelta(days=365), gone=lambda _: False)
+    a.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+
+    def wait(seconds: float) -> None:
+        passed[0] += seconds
+        world.now += timedelta(seconds=seconds)
+        if passed[0] < 300:
+            a.renew()
+        elif a.held:
+            a.__exit__(None, None, None)
+
+    b = Leases(world.lineage, "b", clock=lambda: world.now, wait=wait, gone=lambda _: False, elapsed=lambda: passed[0])
+    b.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+    assert passed[0] >= 300
+    b.__exit__(None, None, None)
+
+
+# ── seen, and taken away ──────────────────────────────────────────────────────────────────
+
+
+def test_leases_are_seen_and_taken_away(world: World) -> None:
+    now = datetime.now(UTC)
+    _put(
+        world.lineage,
+        [sample_lease("01aa-1", host="elsewhere", expires=now + TTL), sample_lease("01ab-2", expires=now)],
+    )
+    _put(world.lineage, [sample_lease("01ac-3", host="elsewhere", expires=now + TTL)], waiting=True)
+    assert [(one.lease.run, one.waits, one.over) for one in standing(world.lineage)] == [
+        ("01aa-1", False, False),
+        ("01ab-2", False, True),
+        ("01ac-3", True, False),
+    ]
+    for unclear, says in (("01a", "3 runs that"), ("02", "no run that"), ("", "no run that")):
+        with pytest.raises(LakehouseError, match=says):
+            clear(world.lineage, unclear)
+    assert [one.lease.run for one in clear(world.lineage, "01ac")] == ["01ac-3"]
+    assert [one.lease.run for one in clear(world.lineage, "01aa-1")] == ["01aa-1"]
+    assert [one.lease.run for one in standing(world.lineage)] == []
+
+
+# ── told to end ───────────────────────────────────────────────────────────────────────────
+
+TERMINATED = """
+import signal, sys, time
+import polars as pl
+from lakehouse import Context, Daily, Lakehouse, bronze
+
+@bronze(partitions=Daily("2013-01-01", end="2013-01-03", column="date"))
+def slow(context: Context) -> pl.LazyFrame:
+    print("at work", flush=True)
+    time.sleep(60)
+    return pl.LazyFrame({"date": list(context.partitions.keys())})
+
+lake = Lakehouse([slow], storage="data", lineage="sqlite:///lineage.db")
+lake.refresh(slow, engine="inline")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+def test_a_process_that_is_told_to_end_gives_back_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "told_to_end.py").write_text(TERMINATED)
+    with subprocess.Popen(
+        [sys.executable, "told_to_end.py"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        lineage = open_lineage(f"sqlite:///{tmp_path}/lineage.db")
+        assert len(lineage.leases()[1]) == 1
+        process.terminate()
+        process.wait(30)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert lineage.leases()[1] == []
+
+
+def test_a_handler_of_ones_own_stays(world: World) -> None:
+    mine = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        before = signal.getsignal(signal.SIGTERM)
+        with world.leases("a"):
+            assert signal.getsignal(signal.SIGTERM) is before
+    finally:
+        signal.signal(signal.SIGTERM, mine)
+    with world.leases("a"):
+        assert signal.getsignal(signal.SIGTERM) is not mine or mine is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is mine
