@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
@@ -16,12 +16,13 @@ from lakehouse.definitions.schema import Schema
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
 from lakehouse.io.digests import digests_of, row_hashes
+from lakehouse.io.frames import unused
 from lakehouse.io.tokens import from_tokens, token, tokens
 from lakehouse.lineage import CheckResult
 from lakehouse.partitions import PartitionSet
 
 REASONS = "_reasons"
-"""The column of quarantined rows that lists the checks each row fails."""
+"""The column of quarantined rows that lists the checks each row fails; see [reasons_in][]."""
 
 _ROWS = 500_000
 """Rows of several partitions that are at hand together, at most; a partition that has more is at hand alone."""
@@ -200,6 +201,16 @@ def _fault(check: str, found: str) -> str:
         "column_in_dataframe": f"{found} is missing",
         "column_in_schema": f"{found} is not in the schema",
     }.get(check, f"{check} ({found})")
+
+
+def reasons_in(columns: Iterable[str]) -> str | None:
+    """The column that lists why each row was held back: [REASONS][], with more underscores where there was such a one.
+
+    Examples:
+        >>> reasons_in(["n", "_reasons"]), reasons_in(["_reasons", "n", "__reasons"])
+        ('_reasons', '__reasons')
+    """
+    return max((name for name in columns if name.lstrip("_") == REASONS.lstrip("_")), key=len, default=None)
 
 
 # ── one pass over all rows ────────────────────────────────────────────────────────────────
@@ -573,10 +584,10 @@ def _held_rows(rows: _Rows, findings: Sequence[_Finding], blocked: set[str]) -> 
     """The rows of the held partitions, each with the names of the blocking checks that it fails."""
     held = rows.part(sorted(blocked)).collect()
     marks = [f.mark(held) for f in findings if f.mark is not None and f.blocking and f.failed]
-    empty = pl.lit([], dtype=pl.List(pl.String))
+    empty, name = pl.lit([], dtype=pl.List(pl.String)), unused(REASONS, held.columns)
     if not marks:
-        return held.with_columns(empty.alias(REASONS))
+        return held.with_columns(empty.alias(name))
     filled = pl.DataFrame({str(i): m for i, m in enumerate(marks)}).select(
         pl.concat_list(pl.all().fill_null(empty)).list.unique(maintain_order=True)
     )
-    return held.with_columns(filled.to_series().alias(REASONS))
+    return held.with_columns(filled.to_series().alias(name))

@@ -30,7 +30,7 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.damage import Damage, actions_of, emptied, find_damage
-from lakehouse.io.frames import ArrowStream, changes, storable
+from lakehouse.io.frames import ArrowStream, changes, storable, unused
 from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
 from lakehouse.io.storage import Location, cause
 from lakehouse.io.tables import PARTITION, Publication, Staged, columns_changed, layout
@@ -184,12 +184,13 @@ class DeltaLakeTable:
         adds, schema = staged.handle
         if tokens is not None and self.partitioned:
             adds = [add for add in adds if add["partitionValues"].get(PARTITION) in tokens]
-        frame = self._frame(schema, [f"{staged_folder(staged.attempt)}/{add['path']}" for add in adds], origin="_file")
+        file = unused("_file", pl.Schema(schema))
+        frame = self._frame(schema, [f"{staged_folder(staged.attempt)}/{add['path']}" for add in adds], origin=file)
         if not self.partitioned:
-            return frame.drop("_file")
+            return frame.drop(file)
         # One scan for each partition, put together, takes minutes where there are thousands.
-        token = pl.col("_file").str.extract(rf"/{PARTITION}=([^/]*)/[^/]*$")
-        return frame.with_columns(token.alias(PARTITION)).drop("_file")
+        token = pl.col(file).str.extract(rf"/{PARTITION}=([^/]*)/[^/]*$")
+        return frame.with_columns(token.alias(PARTITION)).drop(file)
 
     def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
         """Replace exactly these partitions in one commit; see [Table.publish][]."""

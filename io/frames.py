@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from queue import Full, Queue
@@ -149,6 +149,19 @@ class ArrowStream:
         except Exception as error:
             self.error = error
             raise
+
+
+def unused(name: str, columns: Iterable[str]) -> str:
+    """A name for a column of the library's own, which no column of a person's has: with underscores before it.
+
+    Examples:
+        >>> unused("_file", ["a"]), unused("_file", ["_file"])
+        ('_file', '__file')
+    """
+    taken = set(columns)
+    while name in taken:
+        name = f"_{name}"
+    return name
 
 
 def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:

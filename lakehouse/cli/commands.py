@@ -545,7 +545,7 @@ def _note_absent(asset: Asset, absent: PartitionSet) -> None:
 def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl.LazyFrame:
     import polars as pl
 
-    from lakehouse.checks.gate import REASONS
+    from lakehouse.checks.gate import reasons_in
     from lakehouse.display.formatting import named
     from lakehouse.io import PARTITION
     from lakehouse.io.tokens import NOWHERE, within
@@ -567,4 +567,5 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
         frame = frame.filter(shown) if asset.partitioned else frame
         names.remove(PARTITION)
     # The reasons first: a terminal may have no room for what stands last.
-    return frame.select(sorted(names, key=lambda name: name != REASONS))
+    reasons = reasons_in(names)
+    return frame.select(sorted(names, key=lambda name: name != reasons))
