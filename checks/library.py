@@ -17,6 +17,7 @@ from lakehouse.checks.rowwise import is_rowwise
 from lakehouse.definitions.code_version import digest
 from lakehouse.definitions.former import Dump, former_fingerprint
 from lakehouse.errors import DefinitionError
+from lakehouse.io import PARTITION
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -56,6 +57,16 @@ class Check:
     def rowwise(self) -> bool:
         """Whether all that it measures is how many rows fail, each by itself."""
         return self.failing is not None and set(self.measures) == {"failing"} and is_rowwise(self.failing)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the asset that it looks at, as far as its expressions name them."""
+        return _named_in(*self.measures.values(), *([self.failing] if self.failing is not None else []))
+
+    @cached_property
+    def upstream_columns(self) -> tuple[str, ...]:
+        """The columns of the upstream that it looks at."""
+        return () if self.theirs is None else _named_in(self.theirs)
 
     @property
     def parts(self) -> tuple[Any, ...]:
@@ -101,6 +112,12 @@ class FrameCheck:
 
     def __call__(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         return self.function(frame)
+
+
+def _named_in(*expressions: pl.Expr) -> tuple[str, ...]:
+    """The columns that expressions name. Those that they only describe (a selector, a wildcard) aren't known yet."""
+    found = {name: None for one in expressions if not one.meta.has_multiple_outputs() for name in one.meta.root_names()}
+    return tuple(name for name in found if name != PARTITION)
 
 
 AnyCheck = Check | FrameCheck

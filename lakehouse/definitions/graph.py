@@ -98,6 +98,7 @@ class AssetGraph:
         }
         for asset in self:
             _check_comparisons(asset)
+            _check_columns(asset, self._edges[asset.key])
             for edge in self._edges[asset.key]:
                 _check_layer(asset, edge)
                 _check_partitions(asset, edge)
@@ -246,6 +247,26 @@ def _check_comparisons(asset: Asset) -> None:
                 f"there are {shorten(names) or 'none'}",
                 hint=nearest(upstream, names),
             )
+
+
+def _check_columns(asset: Asset, edges: Iterable[Edge]) -> None:
+    """See that the columns that checks look at are promised, where it is said which are."""
+    compared = {edge.parameter.name: edge.asset for edge in edges}
+    for check in asset.checks:
+        looks = [(asset, getattr(check, "columns", ()))]
+        if (upstream := getattr(check, "upstream", None)) is not None:
+            looks.append((compared[upstream], getattr(check, "upstream_columns", ())))
+        for whose, columns in looks:
+            schema = whose.schema
+            absent = [] if schema is None else [c for c in columns if not schema.allows(c)]
+            absent = [c for c in absent if c not in whose.partitions.columns]
+            if schema is not None and schema.columns and absent:
+                raise ContractViolation(
+                    f"the check {check.name!r} of {asset.key} looks at the column {absent[0]!r}, which "
+                    f"{schema.name} of {whose.key} doesn't have",
+                    hint=nearest(absent[0], [c.name for c in schema.columns])
+                    or f"it has {shorten([c.name for c in schema.columns], 8)}; declare the column there",
+                )
 
 
 def _check_compared(asset: Asset, edge: Edge) -> None:

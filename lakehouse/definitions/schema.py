@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import FunctionType
@@ -84,6 +85,10 @@ class Schema:
     def __contains__(self, name: object) -> bool:
         return any(c.name == name for c in self.columns)
 
+    def allows(self, column: str) -> bool:
+        """Whether it names a column, by its name or by a pattern as pandera's ``regex=True`` has it."""
+        return column in self or any(_matches(c.name, column) for c in self.columns)
+
     @property
     def fingerprint(self) -> str:
         """A short hash of names, types, nullability and rules."""
@@ -111,6 +116,13 @@ class Schema:
             elif want.required and not have.required:
                 faults.append((want.name, "is optional there, required here"))
         return faults
+
+
+def _matches(pattern: str, name: str) -> bool:
+    try:
+        return re.fullmatch(pattern, name) is not None
+    except re.error:
+        return False
 
 
 def _rules(schema: Any) -> tuple[Any, ...]:

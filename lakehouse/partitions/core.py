@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import ABC, abstractmethod
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -695,7 +696,22 @@ class Partitions(ABC):
         )
 
     def _wrong(self, key: object) -> PartitionError:
-        return PartitionError(f"{key!r} is no partition key of {self}; a key looks like {self.form}")
+        return PartitionError(
+            f"{key!r} is no partition key of {self}; a key looks like {self.form}", hint=misspelt_range(key)
+        )
+
+
+def misspelt_range(text: object) -> str | None:
+    """What to write instead of something that looks like a range, with other marks than the three dots.
+
+    Examples:
+        >>> misspelt_range("2013-01-01..2013-01-05")
+        'a range has three dots: 2013-01-01...2013-01-05'
+    """
+    dots = re.fullmatch(r"(.*[^\s.…])?\s*(?:\.{2,}|…|\.$|^\.)\s*([^\s.…].*)?", str(text), re.DOTALL)
+    if dots is None or not (dots[1] or dots[2]):
+        return None
+    return f"a range has three dots: {dots[1] or 'a'}{RANGE_MARK}{dots[2] or 'b'}"
 
 
 def within(spans: Sequence[Span], ordinal: int) -> bool:

@@ -20,6 +20,7 @@ from lakehouse.partitions.core import (
     PartitionSet,
     Present,
     Span,
+    misspelt_range,
 )
 
 
@@ -176,7 +177,7 @@ class Static(KeyedPartitions):
         except KeyError:
             raise PartitionError(
                 f"{key!r} is no partition key of {self}; the keys are {shorten(self.keys)}",
-                hint=nearest(str(key), self.keys),
+                hint=misspelt_range(key) or nearest(str(key), self.keys),
             ) from None
 
     def _known(self, now: Present | None) -> Collection[str]:

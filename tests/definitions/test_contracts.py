@@ -1,13 +1,14 @@
 """Contracts: what a consumer's annotation asks for, a producer's has to promise."""
 
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 import pandera.polars as pa
 import polars as pl
 import pytest
 from pandera.typing.polars import DataFrame, LazyFrame
 
-from lakehouse import Asset, AssetGraph, bronze, silver
+from lakehouse import Asset, AssetGraph, From, bronze, silver
+from lakehouse.checks import Check, accepted_values, expression, not_null, reconcile, row_count, unique
 from lakehouse.errors import ContractViolation
 
 
@@ -111,3 +112,42 @@ def test_inherited_columns_are_promised() -> None:
         name: str
 
     assert len(AssetGraph(pair(Child, model("Asked", id=int, name=str)))) == 2
+
+
+class Numbers(pa.DataFrameModel):
+    n: pl.Int64
+
+
+@bronze
+def numbers() -> Annotated[pl.LazyFrame, Numbers]: ...
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        unique("n", "typo"),
+        not_null("typo"),
+        accepted_values("typo", [1]),
+        expression("small", pl.col("typo") < 9),
+        expression("smaller", pl.col("n") < pl.col("typo")),
+        reconcile("numbers", ours=pl.col("typo").sum(), theirs=pl.col("n").sum()),
+        reconcile("numbers", ours=pl.col("n").sum(), theirs=pl.col("typo").sum()),
+    ],
+    ids=lambda check: check.name,
+)
+def test_a_check_looks_at_columns_that_are_promised(check: Check) -> None:
+    @silver(checks=[check])
+    def checked(numbers: Annotated[pl.LazyFrame, From(numbers)]) -> Annotated[pl.LazyFrame, Numbers]: ...
+
+    with pytest.raises(ContractViolation, match=r"of silver\.checked looks at the column 'typo', which Numbers of"):
+        AssetGraph([checked])
+
+
+def test_a_check_may_look_at_what_nobody_named() -> None:
+    @silver(checks=[unique("n"), row_count(), expression("all", pl.all_horizontal(pl.all().is_not_null()))])
+    def checked(numbers: Annotated[pl.LazyFrame, From(numbers)]) -> Annotated[pl.LazyFrame, Numbers]: ...
+
+    @silver(checks=[unique("whatever")])
+    def untyped() -> pl.LazyFrame: ...
+
+    AssetGraph([checked, untyped])

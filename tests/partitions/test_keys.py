@@ -286,3 +286,16 @@ def test_with_an_end_all_are_there_whatever_the_time() -> None:
         assert len(DAILY.all(now)) == 365
     assert ORIGINS.all(NOW).keys() == ["EWR", "JFK", "LGA"]
     assert Unpartitioned().all(NOW).keys() == [""]
+
+
+@pytest.mark.parametrize("text", ["2013-01-01..2013-01-05", "2013-01-01....2013-01-05", "2013-01-01…2013-01-05"])
+def test_a_range_with_other_dots_is_told_of_the_three(text: str) -> None:
+    with pytest.raises(PartitionError, match=r"hint: a range has three dots: .*\.\.\.2013-01-05"):
+        Daily("2013-01-01").select(text)
+
+
+def test_a_key_with_two_dots_is_a_key() -> None:
+    names = Static(["a..b", "a", "b"], column="name")
+    assert names.select("a..b").keys() == ["a..b"]
+    with pytest.raises(PartitionError, match=r"three dots: b\.\.\.a"):
+        names.select("b..a")
