@@ -16,7 +16,7 @@ import polars as pl
 from lakehouse.checks.rowwise import is_rowwise
 from lakehouse.definitions.code_version import digest
 from lakehouse.definitions.former import Dump, former_fingerprint
-from lakehouse.errors import DefinitionError
+from lakehouse.errors import DefinitionError, count
 from lakehouse.io import PARTITION
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
@@ -142,12 +142,12 @@ def row_count(*, min: int = 1, max: int | None = None, blocking: bool = True, na
     """
     if min < 0 or (max is not None and max < min):
         raise DefinitionError(f"row_count(min={min}, max={max}) can't hold for any table")
-    count = pl.col("count")
+    rows = pl.col("count")
     return Check(
         name=name or "row_count",
-        wants=f"at least {min} rows" if max is None else f"{min} to {max} rows",
+        wants=f"at least {count(min, 'row')}" if max is None else f"{min} to {max} rows",
         measures={"count": pl.len()},
-        fails=(count < min) if max is None else ~count.is_between(min, max),
+        fails=(rows < min) if max is None else ~rows.is_between(min, max),
         blocking=blocking,
         given=("row_count", min, max),
     )

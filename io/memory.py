@@ -17,6 +17,7 @@ from lakehouse.errors import (
     SchemaViolation,
     StepError,
     StorageError,
+    count,
 )
 from lakehouse.io import PARTITION, Publication, Staged
 from lakehouse.io.frames import changes, storable
@@ -251,7 +252,7 @@ class MemoryTable:
         )
 
     def __repr__(self) -> str:
-        return f"MemoryTable({self.uri!r}, {len(self._versions)} versions)"
+        return f"MemoryTable({self.uri!r}, {count(len(self._versions), 'version')})"
 
 
 _TABLES: dict[str, MemoryTable] = {}

@@ -258,6 +258,16 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Examples:
+        >>> count(1, "partition"), count(27004, "row")
+        ('1 partition', '27,004 rows')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def shorten(items: Iterable[object], limit: int = 5, width: int = 60) -> str:
     """List a few items and say how many more there are, so that a message stays readable."""
     listed = [str(item) for item in items]

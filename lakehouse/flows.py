@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from lakehouse.engines import open_engine
-from lakehouse.errors import shorten
+from lakehouse.errors import count, shorten
 from lakehouse.execution.engine import Engine
 from lakehouse.execution.run import Run
 from lakehouse.integrations.prefect.engine import PrefectEngine
@@ -180,7 +180,7 @@ def _engine(lake: Lakehouse, workers: int) -> Engine:
 def _told(run: Run) -> State[str]:
     """The flow run's state, whose message says what was done; what the flow returns says the same."""
     rows = sum(one.rows for one in run.summaries())
-    message = f"{rows:,} rows of {len(run.plan.assets)} assets in {len(run.plan)} steps"
+    message = f"{count(rows, 'row')} of {count(len(run.plan.assets), 'asset')} in {count(len(run.plan), 'step')}"
     if not run.plan:
         message = "nothing to do" if run.waiting else "all is up to date"
     waiting = shorten(f"{one.asset.key} {one.partitions} {one}" for one in run.waiting)

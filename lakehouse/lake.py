@@ -17,7 +17,7 @@ from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import Targets, select
 from lakehouse.engines import EngineName, open_engine
-from lakehouse.errors import PartitionError, PlanError, SettingsError, StorageError
+from lakehouse.errors import PartitionError, PlanError, SettingsError, StorageError, count
 from lakehouse.execution.engine import Engine, Silent, Watcher
 from lakehouse.execution.home import RunInfo, load
 from lakehouse.execution.run import Run
@@ -121,7 +121,7 @@ class Lakehouse:
         return state
 
     def __repr__(self) -> str:
-        return f"Lakehouse({len(self.graph)} assets, lineage={redacted(repr(self._lineage))})"
+        return f"Lakehouse({count(len(self.graph), 'asset')}, lineage={redacted(repr(self._lineage))})"
 
     # ── verbs ─────────────────────────────────────────────────────────────────────────────
 

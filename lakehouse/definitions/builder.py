@@ -64,6 +64,10 @@ class Builder(Protocol):
         """What people call it."""
         ...
 
+    def tests(self, asset: Asset) -> tuple[str, ...]:
+        """The names of the tests of its own that it runs on an asset: checks that stand before publication."""
+        ...
+
     def make(self, requests: Sequence[BuildRequest]) -> Mapping[str, Built]:
         """Fill requests, producers before consumers; returns what came of each, by the asset's key.
 

@@ -72,7 +72,7 @@ def catalog_json(graph: AssetGraph, assets: Sequence[Asset], now: datetime) -> l
                 },
                 "inputs": _inputs(graph, asset),
                 "schema": asset.schema.name if asset.schema else None,
-                "checks": [check.name for check in asset.checks],
+                "checks": _names(asset),
                 "tags": list(asset.tags),
                 "owners": list(asset.owners),
                 "group": asset.group or None,
@@ -94,7 +94,12 @@ def _inputs(graph: AssetGraph, asset: Asset) -> list[str]:
 
 def _checks(asset: Asset) -> int:
     """How many checks stand before publication, its schema among them."""
-    return len(asset.checks) + (asset.schema is not None)
+    return len(_names(asset)) + (asset.schema is not None)
+
+
+def _names(asset: Asset) -> list[str]:
+    """The names of an asset's checks, and of the tests that its builder runs as such."""
+    return [check.name for check in asset.checks] + list(asset.builder.tests(asset) if asset.builder else ())
 
 
 def _first_line(asset: Asset) -> str:

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
+from lakehouse.errors import count as count
 from lakehouse.lineage import CheckResult, Status
 from lakehouse.partitions import (
     Now,
@@ -40,16 +41,6 @@ ENDED: Final = {
     Status.RETIRED: ("retired", QUIET),
 }
 """How an attempt ended, in words, and the colour of it."""
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    Examples:
-        >>> count(1, "partition"), count(27004, "row")
-        ('1 partition', '27,004 rows')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def seconds(duration: float) -> str:

@@ -138,7 +138,7 @@ def _many(asset: str, links: Sequence[Link], when: Callable[[Any], str]) -> Text
     about = [count(len(facts), "publication")]
     if versions:
         about.append(f"v{versions[0]} to v{versions[-1]}" if len(versions) > 1 else f"v{versions[0]}")
-    about.append(f"{sum(fact.rows for fact in facts.values()):,} rows")
+    about.append(count(sum(fact.rows for fact in facts.values()), "row"))
     about.append(count(len(runs), "run"))
     if newest is not None:
         about.append(f"newest {when(newest.finished)}, run {short(newest.run)}")

@@ -53,7 +53,8 @@ class Estimate:
     """How long a run will still take, going by the steps that have ended.
 
     A partition of an asset takes as long as others of it did; one of an asset of which none has ended counts as the
-    average step. So many steps are done side by side as were so far.
+    average step. So many steps are done side by side as were so far. Between two ends it counts down: a step that
+    is still under way says nothing new.
 
     Parameters:
         plan: what is to be done
@@ -65,6 +66,8 @@ class Estimate:
         self._began: float | None = None
         self._enough = max(3, len(plan.assets))
         self._ended = 0
+        self._end: tuple[float, float | None] = (0.0, None)
+        """When the last step ended, and what was left then."""
         self._costs = {asset.key: _Cost() for asset in plan.assets}
         for step in plan.steps:
             self._costs[step.asset.key].steps += 1
@@ -84,16 +87,22 @@ class Estimate:
             cost.spent += result.seconds
             cost.done += len(step.partitions)
             self._ended += 1
+        now = self._clock()
+        self._end = (now, self._rest(now))
 
     def left(self) -> float | None:
         """Seconds; None: too little is known, or nothing is left."""
+        when, rest = self._end
+        return None if rest is None else max(rest - (self._clock() - when), 0.0)
+
+    def _rest(self, now: float) -> float | None:
         costs = self._costs.values()
         spent = sum(cost.spent for cost in costs)
         if self._began is None or self._ended < self._enough or not spent or not any(cost.steps for cost in costs):
             return None
         average = spent / self._ended
         rest = sum(c.spent / c.done * c.partitions if c.done else average * c.steps for c in costs)
-        return (self._clock() - self._began) * rest / spent
+        return (now - self._began) * rest / spent
 
 
 @dataclass
@@ -310,7 +319,7 @@ def _cells(line: _Line) -> tuple[RenderableType, ...]:
             finished_style=colour,
         ),
         Text(f"{line.done:,}/{line.total:,}", QUIET if not line.done else ""),
-        Text(f"{line.rows:,} rows" if line.done else ""),
+        Text(count(line.rows, "row") if line.done else ""),
         Text(words, colour if line.bad else ""),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import MaterializationFailed, UnknownAsset, nearest, shorten
+from lakehouse.errors import MaterializationFailed, UnknownAsset, count, nearest, shorten
 from lakehouse.execution.home import Home, load
 from lakehouse.execution.results import StepResult
 from lakehouse.lineage import CheckResult, Fact, Status
@@ -80,7 +80,8 @@ class Run:
         number = sum(len(result.published) for result in self.results)
         rows = sum(result.rows for result in self.results)
         how = "ok" if self.ok else "not ok"
-        return f"Run({self.id}, {how}: {number:,} partitions of {len(self.plan.assets)} assets, {rows:,} rows)"
+        what = f"{count(number, 'partition')} of {count(len(self.plan.assets), 'asset')}, {count(rows, 'row')}"
+        return f"Run({self.id}, {how}: {what})"
 
     @property
     def ok(self) -> bool:

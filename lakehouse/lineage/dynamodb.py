@@ -34,7 +34,7 @@ import boto3
 from botocore import exceptions as aws
 from botocore.config import Config
 
-from lakehouse.errors import LineageError
+from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import Fact, Status
 from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
 
@@ -457,7 +457,7 @@ def _body(fact: Fact) -> Item:
     item = {"pk": {"S": f"asset#{fact.asset}"}, "sk": {"S": fact.id}, "body": _packed(fact.to_json())}
     if _size(item) > _ITEM_BYTES:
         raise LineageError(
-            f"the fact about {len(fact.partitions)} intervals of {fact.asset} takes {_size(item) // 1024} KB "
+            f"the fact about {count(len(fact.partitions), 'interval')} of {fact.asset} takes {_size(item) // 1024} KB "
             f"compressed; an item of DynamoDB holds {_ITEM_BYTES // 1024} KB",
             hint="build fewer partitions in one step, or write shorter messages",
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lakehouse.definitions.asset import Asset
+from lakehouse.errors import count
 from lakehouse.lineage import Fact
 from lakehouse.partitions import PartitionSet
 
@@ -23,23 +24,23 @@ def words(asset: Asset, part: PartitionSet) -> str:
     """What counts as something: partitions of an asset, or the whole of it."""
     if not asset.partitioned:
         return "the whole of it counts"
-    return f"{part} ({len(part):,} partitions) count" if len(part) > 1 else f"{part} counts"
+    return f"{part} ({count(len(part), 'partition')}) count" if len(part) > 1 else f"{part} counts"
 
 
 def words_of_keys(part: PartitionSet) -> str:
     """How many keys."""
-    return f"{len(part):,} keys" if len(part) > 1 else "1 key"
+    return count(len(part), "key")
 
 
 def rows_of(table: DeltaLakeTable, part: PartitionSet) -> str:
     """How many rows some partitions have."""
     rows = sum(table.rows(part).values())
-    return "1 row" if rows == 1 else f"{rows:,} rows"
+    return count(rows, "row")
 
 
 def count_of(facts: Sequence[Fact]) -> str:
     """How many facts."""
-    return "1 fact" if len(facts) == 1 else f"{len(facts):,} facts"
+    return count(len(facts), "fact")
 
 
 def files_of(noun: str, files: Sequence[StoredFile]) -> str:

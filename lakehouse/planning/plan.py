@@ -14,7 +14,7 @@ from typing import final
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import select
-from lakehouse.errors import PartitionError, PlanError, shorten
+from lakehouse.errors import PartitionError, PlanError, count, shorten
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.batches import StepBatch, make_batches
 from lakehouse.planning.demand import Demand, asked_partitions, ready_by, ready_partitions
@@ -79,7 +79,10 @@ class Plan:
 
     def __repr__(self) -> str:
         partitions = sum(len(step.partitions) for step in self.steps)
-        return f"Plan({len(self.assets)} assets, {partitions:,} partitions, {len(self.steps):,} steps)"
+        return (
+            f"Plan({count(len(self.assets), 'asset')}, {count(partitions, 'partition')}, "
+            f"{count(len(self.steps), 'step')})"
+        )
 
     def __len__(self) -> int:
         return len(self.steps)

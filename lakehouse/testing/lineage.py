@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from multiprocessing.synchronize import Barrier
 from typing import Any, ClassVar, final
 
-from lakehouse.errors import LineageError
+from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Status
 from lakehouse.lineage.store import Lease, LineageStore
 
@@ -94,7 +94,7 @@ class MemoryLineage:
         )
 
     def __repr__(self) -> str:
-        return f"MemoryLineage({len(self._facts)} facts)"
+        return f"MemoryLineage({count(len(self._facts), 'fact')})"
 
 
 _NOON = datetime(2013, 1, 1, 12, tzinfo=UTC)

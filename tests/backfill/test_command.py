@@ -130,6 +130,23 @@ def test_the_time_that_is_left_follows_from_what_each_layer_took(plan: Plan) -> 
     assert estimate.left() is None
 
 
+def test_while_a_step_is_under_way_the_time_that_is_left_counts_down(plan: Plan) -> None:
+    clock = Clock()
+    estimate = Estimate(plan, clock)
+    estimate.started()
+    for step in (*plan.of("bronze.events")[:3], *plan.of("silver.clean")[:3]):
+        clock.now += 10
+        estimate.ended(step, done(step, 10.0))
+    first = estimate.left()
+    assert first is not None
+    for passed in (1, 10, 30, 600):
+        clock.now += passed
+        now = estimate.left()
+        assert now is not None
+        assert now == max(first - passed, 0)
+        first = now
+
+
 def test_nothing_is_foretold_from_steps_that_came_to_nothing(plan: Plan) -> None:
     clock = Clock()
     estimate = Estimate(plan, clock)

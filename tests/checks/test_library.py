@@ -30,7 +30,7 @@ def no_rows(frame: pl.LazyFrame) -> pl.LazyFrame:
 @pytest.mark.parametrize(
     ("check", "name", "wants"),
     [
-        (row_count(), "row_count", "at least 1 rows"),
+        (row_count(), "row_count", "at least 1 row"),
         (row_count(min=0, max=9), "row_count", "0 to 9 rows"),
         (unique("a"), "unique(a)", "no two rows with the same a"),
         (unique("a", "b"), "unique(a, b)", "no two rows with the same a, b"),

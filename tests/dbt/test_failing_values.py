@@ -99,4 +99,4 @@ def test_what_can_not_be_traced_to_days_holds_back_the_chunk(
     found = judged(here, tmp_path, name, small(yml=yml) | {"macros/counted.sql": COUNTED})
     assert found[Status.REJECTED].partitions == FIRST
     assert found[Status.PUBLISHED].partitions == SECOND
-    assert "1 failures that don't say which partition" in found[Status.REJECTED].reason
+    assert "1 failure that doesn't say which partition" in found[Status.REJECTED].reason

@@ -22,6 +22,9 @@ class Team:
     def make(self, orders: Sequence[BuildRequest]) -> Mapping[str, Built]:
         raise NotImplementedError
 
+    def tests(self, asset: Asset) -> tuple[str, ...]:
+        return ()
+
     def release(self, orders: Sequence[BuildRequest]) -> None:
         raise NotImplementedError
 

@@ -79,7 +79,7 @@ def test_a_step_builds_one_asset_in_one_step_and_nothing_upstream(client: SyncPr
     flows.refresh("bronze.orders", chunk=1)
     state = flows.step("silver.clean", "2013-01-01...2013-01-03", return_state=True)
     assert ended(client, state).name == "step silver.clean 2013-01-01...2013-01-03"
-    assert state.message == "3 rows of 1 assets in 1 steps"
+    assert state.message == "3 rows of 1 asset in 1 step"
 
 
 def test_an_external_asset_that_changed_is_an_event(

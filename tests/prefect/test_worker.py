@@ -134,7 +134,7 @@ def test_a_schedule_fires_and_what_is_downstream_follows_each_publication(
 
     assert seen(first) == {
         "name": "refresh bronze.orders",
-        "state": ("Completed", "3 rows of 1 assets in 1 steps"),
+        "state": ("Completed", "3 rows of 1 asset in 1 step"),
         "tags": {"bronze", "bronze.orders", "intake"},
         "by": "SCHEDULE",
     }

@@ -7,7 +7,17 @@ import polars as pl
 import pytest
 
 from lakehouse import From, Lakehouse, PartitionRange, Static, bronze, silver
-from lakehouse.checks import accepted_values, custom, expression, not_null, reconcile, row_count, unique
+from lakehouse.checks import (
+    Check,
+    FrameCheck,
+    accepted_values,
+    custom,
+    expression,
+    not_null,
+    reconcile,
+    row_count,
+    unique,
+)
 from lakehouse.checks.gate import reasons_in
 from lakehouse.testing.lineage import MemoryLineage
 
@@ -29,7 +39,7 @@ def test_it_is_checked_held_back_and_published_like_any_other(name: str, tmp_pat
     def loaded(partitions: PartitionRange) -> pl.LazyFrame:
         return pl.LazyFrame({"region": partitions.keys()}).with_columns(pl.lit(7).alias(name), n=pl.lit(1))
 
-    checks = [
+    checks: list[Check | FrameCheck] = [
         expression("positive", pl.col("n") >= 0),
         row_count(),
         unique(name, "n"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.builder import BuildRequest
-from lakehouse.errors import WrongFrame
+from lakehouse.errors import WrongFrame, count
 from lakehouse.integrations.dbt.reader import model_of
 from lakehouse.partitions import PartitionSet
 
@@ -55,7 +55,9 @@ def check(
         placed = _placed(request, beside, _whole(request, made, test.node, failing))
         if placed is None:
             # Rows that don't say what day they are of could be of any.
-            wants += f" ({failures:,} failures that don't say which partition they are of)"
+            one = failures == 1
+            wants += f" ({count(failures, 'failure')} that {'doesn' if one else 'don'}'t say which partition "
+            wants += "it is of)" if one else "they are of)"
             placed = pl.DataFrame({PARTITION: tokens(request.partitions)}, schema={PARTITION: pl.String})
         rows = placed
     return FrameCheck(name=test.node.name, function=_Found(rows), wants=wants, blocking=blocking)

@@ -234,6 +234,10 @@ class DbtProject(AssetSource):
             outcomes = {r.node.unique_id: r for r in result.result.results}
             return {o.asset.key: _made(o, requests, outcomes, severities, scratch) for o in requests}
 
+    def tests(self, asset: Asset) -> tuple[str, ...]:
+        """The names of the tests that are run with a model; see [Builder.tests][]."""
+        return tuple(unique_id.split(".")[2] for unique_id in model_of(asset).tests)
+
     def release(self, requests: Sequence[BuildRequest]) -> None:
         """Remove the scratch database; see [Builder.release][]."""
         scratch = self._open.pop(digest(requests), None)

@@ -35,7 +35,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import MaterializingTask
 
-from lakehouse.errors import EngineError, LakehouseError, StepError, describe, shorten
+from lakehouse.errors import EngineError, LakehouseError, StepError, count, describe, shorten
 from lakehouse.execution.batch import patience, run_batch
 from lakehouse.execution.engine import Watcher
 from lakehouse.execution.home import Home, RunInfo
@@ -357,7 +357,7 @@ def _task_state(results: list[StepResult]) -> State[Any]:
     if all(r.ok for r in results):
         if not any(r.published for r in results):
             return Completed(name="UpToDate", message="no input has changed", data=results)
-        return Completed(message=f"{sum(r.rows for r in results):,} rows", data=results)
+        return Completed(message=count(sum(r.rows for r in results), "row"), data=results)
     if any(r.published for r in results):
         return Completed(name="PartlyPublished", message=errors, data=results)
     if any(r.rejected for r in results):
@@ -371,8 +371,10 @@ def _flow_state(results: Iterable[StepResult]) -> State[Any]:
     listed = list(results)
     bad = [r for r in listed if not r.ok]
     if bad:
-        return Failed(message=f"{len(bad)} of {len(listed)} steps did not publish all: {shorten(r.step for r in bad)}")
-    return Completed(message=f"{sum(r.rows for r in listed):,} rows in {len(listed)} steps")
+        return Failed(
+            message=f"{len(bad)} of {count(len(listed), 'step')} did not publish all: {shorten(r.step for r in bad)}"
+        )
+    return Completed(message=f"{count(sum(r.rows for r in listed), 'row')} in {count(len(listed), 'step')}")
 
 
 def _report(plan: Plan, results: Iterable[StepResult], home: Home, title: str) -> None:
