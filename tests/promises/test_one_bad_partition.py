@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +28,7 @@ from lakehouse import (
     bronze,
     silver,
 )
+from lakehouse.checks import FrameCheck
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.builder import BuildRequest, Built
 from lakehouse.errors import StepError, StorageError
@@ -40,6 +42,12 @@ daily = Daily("2024-01-01", end="2024-03-01", column="day")
 JANUARY = "2024-01-01...2024-01-30"
 LATER = date(2024, 2, 29)
 """A day of the asset that is never asked for."""
+
+
+class Numbered(pa.DataFrameModel):
+    """Rows with a number."""
+
+    n: pl.Int64
 
 
 def days(partitions: PartitionRange) -> list[date]:
@@ -429,3 +437,43 @@ def test_parts_for_which_there_is_no_time_left_fail_with_the_rest(monkeypatch: p
     failed = LONG.union(one.partitions for one in divided.bad)
     assert LONG.key(LONG.low + 3) in failed
     assert failed | LONG.union(result.published for result in divided.results) == todo
+
+
+def _none(frame: pl.DataFrame) -> Any:
+    return None
+
+
+def _mistyped(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col("n").cast(pl.String))
+
+
+def _bare(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.drop("day")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [(_none, "no frame"), (_mistyped, "has type String"), (_bare, "no column 'day'")],
+)
+def test_a_day_that_comes_in_another_form_fails_alone(spoil: Callable[[pl.DataFrame], Any], says: str) -> None:
+    @bronze(partitions=daily)
+    def events(partitions: PartitionRange) -> Annotated[pl.DataFrame, Numbered]:
+        frame = pl.DataFrame({"day": days(partitions), "n": 1}, schema_overrides={"n": pl.Int64})
+        return cast(pl.DataFrame, spoil(frame)) if key(5) in list(partitions) else frame
+
+    (result,) = MemoryLakehouse([events]).materialize(events, JANUARY, raise_on_failure=False).results
+    assert result.failed.keys() == [key(5)]
+    assert len(result.published) == 29
+    assert says in str(result.error)
+
+
+def test_a_check_that_raises_for_a_day_holds_back_no_other() -> None:
+    def no_fifth(frame: pl.LazyFrame) -> pl.LazyFrame:
+        if date(2024, 1, 5) in frame.select("day").collect()["day"]:
+            raise ZeroDivisionError
+        return frame.clear()
+
+    asset = World({}).asset(checks=[FrameCheck(name="no_fifth", function=no_fifth, wants="no fifth")])
+    (result,) = MemoryLakehouse([asset]).materialize(asset, JANUARY, raise_on_failure=False).results
+    assert result.failed.keys() == [key(5)]
+    assert "the check 'no_fifth' raised ZeroDivisionError" in str(result.error)
