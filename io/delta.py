@@ -30,11 +30,12 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.damage import Damage, actions_of, emptied, find_damage
-from lakehouse.io.frames import ArrowStream, changes, storable, unused
+from lakehouse.io.frames import ArrowStream, changes, unused
 from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
 from lakehouse.io.storage import Location, cause
 from lakehouse.io.tables import PARTITION, Publication, Staged, columns_changed, layout
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
+from lakehouse.io.types import exact, storable
 from lakehouse.partitions import Partitions, PartitionSet
 
 _META_ATTEMPT = "lakehouse.attempt"
@@ -154,7 +155,7 @@ class DeltaLakeTable:
         with self.location.reaching("writing to"):
             if self.location.path:
                 self.location.path.mkdir(parents=True, exist_ok=True)
-            stream = ArrowStream(frame)
+            stream = ArrowStream(frame, lambda rows: exact(rows, where=self.uri))
             try:
                 write_deltalake(
                     folder.target,
@@ -163,6 +164,8 @@ class DeltaLakeTable:
                     storage_options=self.location.delta,
                 )
             except Exception as error:
+                if isinstance(stream.error, SchemaViolation):
+                    raise stream.error from None
                 if stream.error is not None:
                     raise StepError(f"computing the rows raised {cause(stream.error)}") from stream.error
                 raise error

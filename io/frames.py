@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import copy_context
 from queue import Full, Queue
@@ -12,7 +12,9 @@ from typing import Any
 
 import polars as pl
 
-from lakehouse.errors import DefinitionError, SchemaViolation, WrongFrame, panics_raised
+from lakehouse.errors import DefinitionError, WrongFrame, panics_raised
+from lakehouse.io.arrow import from_arrow
+from lakehouse.io.pandas_frames import from_pandas, to_pandas
 from lakehouse.io.relations import arrow_table, own_connection
 
 _FAREWELL = 5.0
@@ -69,7 +71,7 @@ def give(frame: pl.LazyFrame, annotation: Any) -> Any:
         case "duckdb":
             return own_connection().from_arrow(ArrowStream(frame))
         case _:
-            return frame.collect().to_pandas()
+            return to_pandas(frame.collect())
 
 
 def take(value: Any, *, where: str) -> pl.LazyFrame:
@@ -80,20 +82,21 @@ def take(value: Any, *, where: str) -> pl.LazyFrame:
         where: the asset, for messages
 
     Raises:
-        WrongFrame: it is no frame
+        WrongFrame: it is no frame, or has what tables don't have: an index
+        SchemaViolation: a column whose values would not be what they were
     """
     if isinstance(value, pl.LazyFrame):
         return value
     if isinstance(value, pl.DataFrame):
         return value.lazy()
     if _is(value, "duckdb", "DuckDBPyRelation"):
-        return _lazy(pl.from_arrow(arrow_table(value)))
+        return from_arrow(arrow_table(value, where=where), where=where).lazy()
     if _is(value, "pyarrow", "RecordBatchReader"):
         value = value.read_all()  # polars can't take a reader without batches
     if _is(value, "pyarrow", "Table"):
-        return _lazy(pl.from_arrow(value))
+        return from_arrow(value, where=where).lazy()
     if _is(value, "pandas", "DataFrame"):
-        return _lazy(pl.from_pandas(value))
+        return from_pandas(value, where=where).lazy()
     raise WrongFrame(
         f"{where} returned {type(value).__name__}, which is no frame",
         hint=f"return {_KINDS}" if value is not None else f"the function ends without a return; return {_KINDS}",
@@ -105,23 +108,21 @@ def _is(value: Any, module: str, name: str) -> bool:
     return found is not None and isinstance(value, found)
 
 
-def _lazy(frame: Any) -> pl.LazyFrame:
-    return frame.lazy() if isinstance(frame, pl.DataFrame) else frame.to_frame().lazy()
-
-
 class ArrowStream:
     """A lazy frame as a stream of Arrow record batches, so that it is never whole in memory.
 
     Parameters:
         frame: what to stream; it is computed while it is read
+        each: what is done with each piece
 
     Examples:
         >>> ArrowStream(pl.LazyFrame({"a": [1, 2]})).reader().read_all().num_rows
         2
     """
 
-    def __init__(self, frame: pl.LazyFrame) -> None:
+    def __init__(self, frame: pl.LazyFrame, each: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows) -> None:
         self.frame = frame
+        self.each = each
         self.error: Exception | None = None
         """What the computation raised. Whoever reads the stream gets to see it only through several layers."""
 
@@ -140,12 +141,12 @@ class ArrowStream:
         return self.reader().__arrow_c_stream__(requested_schema)
 
     def _schema(self) -> Any:
-        return pl.DataFrame(schema=self.frame.collect_schema()).to_arrow().schema
+        return self.each(pl.DataFrame(schema=self.frame.collect_schema())).to_arrow().schema
 
     def _batches(self, schema: Any) -> Iterator[Any]:
         try:
             for batch in batches(self.frame):
-                yield from batch.to_arrow().cast(schema).to_batches()
+                yield from self.each(batch).to_arrow().cast(schema).to_batches()
         except Exception as error:
             self.error = error
             raise
@@ -234,41 +235,6 @@ def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:
     )
 
 
-_WIDER: dict[type[pl.DataType], type[pl.DataType]] = {
-    pl.UInt8: pl.Int16,
-    pl.UInt16: pl.Int32,
-    pl.UInt32: pl.Int64,
-    pl.UInt64: pl.Int64,
-}
-
-
-def storable(frame: pl.LazyFrame, *, where: str) -> pl.LazyFrame:
-    """Cast what tables have no type for to the nearest that holds it; [restore][] undoes it.
-
-    Parameters:
-        frame: what is to be stored
-        where: the table, for messages
-
-    Raises:
-        SchemaViolation: a column of a type that can't be held
-
-    Examples:
-        >>> storable(pl.LazyFrame({"a": [1]}, schema={"a": pl.UInt32}), where="silver.x").collect_schema()["a"]
-        Int64
-    """
-    casts = {}
-    for name, dtype in frame.collect_schema().items():
-        held = _held(dtype)
-        if held is None:
-            raise SchemaViolation(
-                f"the column {name!r} for {where} is of type {dtype}, which Delta tables can't hold",
-                hint="cast it, for example to a string or an integer",
-            )
-        if held != dtype:
-            casts[name] = held
-    return frame.with_columns(pl.col(name).cast(dtype) for name, dtype in casts.items()) if casts else frame
-
-
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """How columns that are written differ from those of the same name that are there, in words; nothing: they don't.
 
@@ -289,26 +255,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name, dtype in new.items()
         if name.lower() in spelt and (name not in old or old[name] != dtype)
     ]
-
-
-def _held(dtype: pl.DataType) -> pl.DataType | None:
-    """The type that a column of this one is stored as; None: there is none."""
-    match dtype:
-        case pl.List() | pl.Array():
-            inner = _held(dtype.inner)  # type: ignore[arg-type]
-            return None if inner is None else pl.List(inner)
-        case pl.Struct():
-            fields = {field.name: _held(field.dtype) for field in dtype.fields}  # type: ignore[arg-type]
-            return None if not fields or None in fields.values() else pl.Struct(fields)  # type: ignore[arg-type]
-        case pl.Categorical() | pl.Enum():
-            return pl.String()
-        case pl.Datetime() if dtype.time_unit == "ns":
-            return pl.Datetime("us", dtype.time_zone)
-        case pl.Time() | pl.Duration() | pl.Null() | pl.Object() | pl.Int128() | pl.UInt128() | pl.Float16():
-            return None
-        case _:
-            wider = _WIDER.get(type(dtype))
-            return dtype if wider is None else wider()
 
 
 def _abstract(dtype: Any) -> bool:

@@ -20,9 +20,10 @@ from lakehouse.errors import (
     count,
 )
 from lakehouse.io import PARTITION, Publication, Staged
-from lakehouse.io.frames import changes, storable
+from lakehouse.io.frames import changes
 from lakehouse.io.tables import columns_changed, layout
 from lakehouse.io.tokens import from_tokens, tokens, within
+from lakehouse.io.types import exact, storable
 from lakehouse.partitions import (
     PartitionSet,
 )
@@ -145,9 +146,10 @@ class MemoryTable:
         """
         lazy = storable(frame, where=self.uri)
         try:
-            rows = lazy.collect()
+            computed = lazy.collect()
         except Exception as error:
             raise StepError(f"computing the rows raised {type(error).__name__}: {error}") from error
+        rows = exact(computed, where=self.uri)
         parts: dict[Any, pl.DataFrame] = {}
         if self.partitioned:
             parts = {k[0]: part for k, part in rows.partition_by(PARTITION, as_dict=True, include_key=False).items()}

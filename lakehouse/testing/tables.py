@@ -257,6 +257,9 @@ KEPT: dict[str, pl.Series] = {
     "lists of categories": pl.Series([["a"], None], dtype=pl.List(pl.Categorical())),
     "arrays": pl.Series([[1, 2], None], dtype=pl.Array(pl.UInt8, 2)),
     "structs": pl.Series([{"a": 1, "b": None}, None], dtype=pl.Struct({"a": pl.UInt32, "b": pl.String})),
+    "lists of UInt64": pl.Series([[2**63 - 1, None], None], dtype=pl.List(pl.UInt64)),
+    "lists of nanoseconds": pl.Series([[_AT, None], None], dtype=pl.List(pl.Datetime("ns"))),
+    "decimals of 38 digits": pl.Series(["9" * 38, None]).cast(pl.Decimal(38, 0)),
 }
 """Values that come back as they were, once [lakehouse.io.frames.restore][] has been told their types."""
 
@@ -265,6 +268,11 @@ REFUSED: dict[str, pl.Series] = {
     "Duration": pl.Series([timedelta(1)], dtype=pl.Duration),
     "Null": pl.Series([None], dtype=pl.Null),
     "Int128": pl.Series([1], dtype=pl.Int128),
+    "large UInt64": pl.Series([2**63], dtype=pl.UInt64),
+    "lists of large UInt64": pl.Series([[1, 2**64 - 1]], dtype=pl.List(pl.UInt64)),
+    "odd nanoseconds": pl.Series([1_001]).cast(pl.Datetime("ns")),
+    "structs with odd nanoseconds": pl.Series([1_001]).cast(pl.Datetime("ns", "UTC")).to_frame("at").to_struct("x"),
+    "milliseconds beyond microseconds": pl.Series([2**62]).cast(pl.Datetime("ms")),
     "lists of Durations": pl.Series([[timedelta(1)]]),
     "structs with a Time": pl.Series([{"a": None}], dtype=pl.Struct({"a": pl.Time})),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from lakehouse.errors import StepError
 from lakehouse.integrations.dbt.runner import in_a_line
 from lakehouse.integrations.dbt.scratch import Load
+from lakehouse.io.relations import connect, exactly, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,7 @@ class Embedded:
         """Have dbt make a node in the scratch database and nowhere else."""
         if getattr(node, "database", None) != DATABASE:
             node.database = DATABASE
-            node.relation_name = ".".join(map(_quoted, (DATABASE, node.schema, node.alias)))
+            node.relation_name = ".".join(map(quoted, (DATABASE, node.schema, node.alias)))
         config = node.config
         if config.materialized == "external" or config.get("incremental_strategy") == "microbatch":
             # One writes files of its own, the other begins at the beginning of time. What there is to read is what is
@@ -52,8 +53,6 @@ class Embedded:
 
     def fill(self, manifest: Any, loads: Iterable[Load]) -> None:
         """Put inputs where dbt looks for them."""
-        from lakehouse.io.relations import connect
-
         self.folder.mkdir(parents=True, exist_ok=True)
         with connect(str(self._file)) as base:
             for one in loads:
@@ -74,7 +73,7 @@ class Embedded:
             for word in ("external_location", "plugin"):
                 meta.pop(word, None)
         node.database = DATABASE
-        node.relation_name = ".".join(map(_quoted, (DATABASE, node.schema, node.identifier)))
+        node.relation_name = ".".join(map(quoted, (DATABASE, node.schema, node.identifier)))
         return node.schema, node.identifier
 
     def close(self) -> None:
@@ -88,16 +87,17 @@ class Embedded:
 
         Raises:
             StepError: it can't be read
+            SchemaViolation: a column of a type that can't be held
         """
         import duckdb
         import polars as pl
 
-        from lakehouse.io.relations import connect
-
         file = self.folder / f"{node.unique_id}.parquet"
         try:
             with connect(str(self._file)) as base:
-                _copy(base, f"{_quoted(node.schema)}.{_quoted(node.alias)}", file)
+                made = base.sql(f"from {quoted(node.schema)}.{quoted(node.alias)}")
+                # DuckDB sums integers to 128 bits, which Parquet has no type for.
+                exactly(made, lambda kept: kept.write_parquet(str(file)), where=node.name, whole="BIGINT")
         except duckdb.Error as fault:
             raise StepError(f"what dbt made can't be read: {in_a_line(fault)}") from fault
         return pl.scan_parquet(file)
@@ -121,7 +121,7 @@ def _join(node: Any, relation: tuple[str, str]) -> tuple[str, str]:
     from dbt.artifacts.resources.v1.config import Hook
 
     place = (f"{relation[0]}__rest", relation[1])
-    table = ".".join(map(_quoted, place))
+    table = ".".join(map(quoted, place))
     if not any(table in hook.sql for hook in node.config.post_hook):
         if node.config.materialized == "view":
             node.config.materialized = "table"
@@ -132,24 +132,8 @@ def _join(node: Any, relation: tuple[str, str]) -> tuple[str, str]:
 def _load(base: Any, relation: tuple[str, str], frame: pl.LazyFrame) -> None:
     from lakehouse.io.frames import ArrowStream
 
-    table = ".".join(map(_quoted, relation))
-    base.execute(f"create schema if not exists {_quoted(relation[0])}")
+    table = ".".join(map(quoted, relation))
+    base.execute(f"create schema if not exists {quoted(relation[0])}")
     rows = base.from_arrow(ArrowStream(frame))  # noqa: F841  DuckDB finds it by its name
     base.execute(f"create table if not exists {table} as select * from rows limit 0")
     base.execute(f"insert into {table} by name select * from rows")
-
-
-def _copy(base: Any, relation: str, file: Path) -> None:
-    """Write a relation as Parquet. DuckDB sums integers to 128 bits, which Parquet has no type for."""
-    columns = base.execute(f"describe {relation}").fetchall()
-    listed = ", ".join(
-        f"cast({_quoted(name)} as bigint) as {_quoted(name)}" if kind == "HUGEINT" else _quoted(name)
-        for name, kind, *_ in columns
-    )
-    base.execute(
-        f"copy (select {listed} from {relation}) to '{str(file).replace(chr(39), chr(39) * 2)}' (format parquet)"
-    )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

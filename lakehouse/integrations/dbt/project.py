@@ -330,4 +330,4 @@ def _made(
         checks = [check(scratch, request, rows, beside, test, severities[i]) for i, test in ran.items()]
         return Built(rows, checks=tuple(checks))
     except LakehouseError as fault:
-        return Built(None, error=fault.message)
+        return Built(None, error=fault.message + (f" ({fault.hint})" if fault.hint else ""))
