@@ -15,6 +15,7 @@ from lakehouse.definitions.schema import Column, Schema
 from lakehouse.definitions.signature import From, Parameter, Signature
 from lakehouse.errors import DefinitionError, LakehouseError, nearest, shorten
 from lakehouse.integrations.dbt.runner import ONE_AT_A_TIME, log, said
+from lakehouse.integrations.dbt.strategies import check_hooks, check_strategy
 from lakehouse.partitions import Daily, Hourly, Monthly, Partitions, TimePartitions, Unpartitioned, Weekly
 
 if TYPE_CHECKING:
@@ -159,11 +160,15 @@ class Reader:
             inputs[source.key] = source
         meta = {**node.get("meta", {}), **node["config"].get("meta", {})}
         ours = _known(f"{where}: meta.lakehouse", meta.get("lakehouse"), _KEYS)
+        partitions = self._partitions(where, ours)
+        if node["resource_type"] == "model":
+            check_strategy(where, node["config"], partitions, athena=self.project._target.athena)
+            check_hooks(where, node["config"])
         return Asset(
             layer=Layer.GOLD,
             name=node["name"],
             function=Model(node["unique_id"], {k: tuple(v) for k, v in reads.items()}, tuple(tests)),
-            partitions=self._partitions(where, ours),
+            partitions=partitions,
             description=node.get("description", "").strip(),
             tags=tuple(dict.fromkeys(node.get("tags", []))),
             owners=tuple(_listed(meta.get("owner", meta.get("owners", [])))),
