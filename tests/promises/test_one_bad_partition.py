@@ -394,6 +394,9 @@ class Machine:
     def __init__(self, world: World) -> None:
         self.world = world
 
+    def tests(self, asset: Asset) -> tuple[str, ...]:
+        return ()
+
     def make(self, requests: Sequence[BuildRequest]) -> Mapping[str, Built]:
         return {r.asset.key: Built(self.world.rows(r.partitions.hull)) for r in requests}
 
@@ -477,3 +480,17 @@ def test_a_check_that_raises_for_a_day_holds_back_no_other() -> None:
     (result,) = MemoryLakehouse([asset]).materialize(asset, JANUARY, raise_on_failure=False).results
     assert result.failed.keys() == [key(5)]
     assert "the check 'no_fifth' raised ZeroDivisionError" in str(result.error)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 30])
+def test_a_row_without_a_date_that_comes_with_every_call_holds_back_no_day(chunk: int) -> None:
+    @bronze(partitions=daily)
+    def events(partitions: PartitionRange) -> pl.LazyFrame:
+        return pl.LazyFrame({"day": [*days(partitions), None]}, schema={"day": pl.Date})
+
+    lake = MemoryLakehouse([events])
+    run = lake.materialize(events, JANUARY, chunk=chunk, raise_on_failure=False)
+    (status,) = lake.status(events)
+    assert (len(status.present), run.ok) == (30, False)
+    assert lake.load(events).collect()["day"].null_count() == 0
+    assert len(status.quarantine) == len(run.results)
