@@ -219,7 +219,8 @@ every_zone = st.sampled_from(sorted(available_timezones()))
 def cut_anywhere(draw: st.DrawFn) -> tuple[TimePartitions, datetime]:
     """Partitions of any zone, and a moment: often one at which its clocks change."""
     zone = draw(every_zone)
-    year = draw(st.sampled_from([1850, 1950, 1999]))
+    # Before 1970 databases of zones disagree with each other: what a zone was then is often not known.
+    year = draw(st.sampled_from([1971, 1999, 2012]))
     monday = next(day for day in range(1, 8) if date(year, 1, day).weekday() == 0)
     partitions: TimePartitions
     match draw(st.sampled_from(["hourly", "1", "5", "30", "daily", "weekly", "monthly", "cron"])):
