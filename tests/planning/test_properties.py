@@ -104,6 +104,8 @@ def ready_by_now(world: World) -> Mapping[str, PartitionSet]:
     ready: dict[str, PartitionSet] = {}
     for one in world.graph:
         found = one.partitions.all(NOW)
+        if isinstance(one.partitions, Unpartitioned) and not all(ready[e.asset.key] for e in world.graph.inputs(one)):
+            found = one.partitions.empty()  # there is nothing to make it from
         for edge in world.graph.inputs(one):
             if isinstance(one.partitions, TimePartitions) and isinstance(edge.asset.partitions, TimePartitions):
                 theirs = ready[edge.asset.key]
