@@ -183,7 +183,7 @@ class Big(pa.DataFrameModel):
     i: int
     b: float = pa.Field(ge=0, lt=997)
     c: str = pa.Field(str_startswith="user-")
-@bronze(checks=[row_count(min=1), not_null("a"), unique("i")])
+@bronze(checks=[row_count(min=1), not_null("c"), unique("i")])
 def big() -> Annotated[pl.LazyFrame, Big]:
     return rows()
 Lakehouse([big], storage="data-{rows}", lineage="sqlite:///lineage-{rows}.db").materialize(big, engine="inline")
