@@ -343,8 +343,9 @@ class DeltaLakeTable:
             with self.location.reaching(doing):
                 yield
         except StorageError as error:
+            # What could hold a secret isn't chained: then its text, which was cleared, has to do.
             reason = error.__cause__
-            unreachable = reason is None or isinstance(reason, OSError) or "Error performing" in str(reason)
+            unreachable = isinstance(reason, OSError) or "Error performing" in str(reason or error)
             if unreachable or not (damaged := self._damage(version)):
                 raise
             raise damaged.error(self.location) from reason
