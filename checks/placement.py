@@ -85,7 +85,7 @@ class Misplaced:
         return self.nowhere + sum(self.elsewhere.values())
 
     def publish_without(self, audit: Audit) -> Audit:
-        """An audit of partitions that can be published without these rows; it tells of them."""
+        """An audit of partitions that can be published without these rows; it reports them."""
         return replace(audit, passed_results=(*audit.passed_results, self._result(audit.passed, blocking=False)))
 
     def hold_back(self, audit: Audit, partitions: PartitionSet, read: Read) -> Audit:

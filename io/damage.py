@@ -66,8 +66,8 @@ def actions_of(log: bytes, version: int, *, newest: bool) -> list[dict[str, Any]
         if not isinstance(action, dict):
             return damaged(f"is no commit: line {number} is no object")
         for kind, needed in _NEEDED.items():
-            told = action.get(kind, _NOTHING)
-            if told is not None and not (isinstance(told, dict) and all(name in told for name in needed)):
+            content = action.get(kind, _NOTHING)
+            if content is not None and not (isinstance(content, dict) and all(name in content for name in needed)):
                 return damaged(f"is incomplete: {kind} in line {number} lacks {' or '.join(needed)}")
         found.append(action)
     return found or damaged("is empty")

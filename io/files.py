@@ -33,7 +33,7 @@ class File:
 @final
 @dataclass(frozen=True)
 class Files:
-    """Files that lie below a folder, told by a pattern. What a [lakehouse.source][] may return.
+    """Files that lie below a folder, named by a pattern. What a [lakehouse.source][] may return.
 
     Parameters:
         pattern: a path, ``file://`` or ``s3://``. ``*`` stands for any part of a name; ``{partition}`` for the key of

@@ -147,9 +147,9 @@ def exists(location: Location) -> bool:
 def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]]) -> Iterator[datetime]:
     last = datetime.fromtimestamp(0, UTC)
     for _, actions in commits:
-        told: dict[str, Any] = next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
-        if "timestamp" in told:  # one that doesn't say when counts as old as the one before
-            last = datetime.fromtimestamp(told["timestamp"] / 1000, UTC)
+        info: dict[str, Any] = next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
+        if "timestamp" in info:  # one that doesn't say when counts as old as the one before
+            last = datetime.fromtimestamp(info["timestamp"] / 1000, UTC)
         yield last
 
 

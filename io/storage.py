@@ -1,4 +1,4 @@
-"""Where a root lies: local disk or S3, and what the storage libraries have to be told to reach it."""
+"""Where a root lies: local disk or S3, and the options that the storage libraries need to reach it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Location:
 
     Parameters:
         uri: ``file:///...`` or ``s3://bucket/...``, without a slash at its end; no character of it is escaped
-        options: what object_store has to be told, by its own names (``aws_region``, ``timeout``, ``max_retries``, ...)
+        options: object_store's options, by its own names (``aws_region``, ``timeout``, ``max_retries``, ...)
 
     Examples:
         >>> Location.of("s3://lake/silver/", {}).child("flights").uri
@@ -88,7 +88,7 @@ class Location:
 
     @property
     def delta(self) -> dict[str, str] | None:
-        """What Delta's library has to be told as storage options; None: nothing."""
+        """Storage options for Delta's library; None: none."""
         if self.path:
             return dict(self.options) or None
         # Without being made to, it doesn't look at profiles.
@@ -96,7 +96,7 @@ class Location:
 
     @property
     def polars(self) -> dict[str, Any]:
-        """What polars' readers and writers have to be told, as keyword arguments."""
+        """Keyword arguments for polars' readers and writers."""
         renamed = {
             _POLARS[name]: round(_seconds(value) * 1000) if name in _DURATIONS else value
             for name, value in self.options.items()
@@ -163,10 +163,10 @@ class Location:
         except LakehouseError:
             raise
         except Exception as error:
-            told = cause(error, secrets=self._secrets)
+            reason = cause(error, secrets=self._secrets)
             # What a library says is chained, unless it says a secret.
             chained = error if str(error) == redacted(str(error), self._secrets) else None
-            raise StorageError(f"{doing} {self.uri} failed: {told}", hint=self._hint(error)) from chained
+            raise StorageError(f"{doing} {self.uri} failed: {reason}", hint=self._hint(error)) from chained
 
     @property
     def _secrets(self) -> tuple[str, ...]:

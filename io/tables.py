@@ -62,7 +62,7 @@ def layout(partitions: Partitions) -> str:
             return "; ".join(f"{field.name} {layout(field.partitions)}" for field in partitions.fields)
         case Hourly() | Every():
             # Their tokens are of UTC, whatever clock they are shown by.
-            return " ".join(map(str, partitions.cut))
+            return " ".join(map(str, partitions.division))
         case TimePartitions():
             return " ".join(map(str, partitions.domain))
         case _:
@@ -70,7 +70,7 @@ def layout(partitions: Partitions) -> str:
 
 
 def columns_changed(changes: Sequence[str], partitions: Partitions, staying: Sequence[str], *, where: str) -> Exception:
-    """The error that tells of columns which change while rows stay that can't follow.
+    """The error about columns which change while rows stay that can't follow.
 
     Parameters:
         changes: how they change, in words

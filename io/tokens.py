@@ -38,7 +38,7 @@ def token(partitions: Partitions, dtypes: Mapping[str, pl.DataType] | pl.DataTyp
     """The expression that gives each row's partition token; [NOWHERE][] where there is none.
 
     Parameters:
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         dtypes: the types of the columns, among them the partition columns; where there is one, its type will do
         where: the asset, for messages
 
@@ -157,7 +157,7 @@ def _each(column: pl.Expr, ordinal: Callable[[object], int], partitions: Partiti
     Parameters:
         column: the values
         ordinal: gives the ordinal of a value, or raises PartitionError
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         exact: whether the value has to be the key itself
     """
 

@@ -68,7 +68,7 @@ class Attempt:
 
     @property
     def recorder(self) -> Recorder:
-        """Makes the facts that tell of it."""
+        """Makes the facts about it."""
         return Recorder(
             asset=self.asset.key,
             run=self.run.id,

@@ -40,7 +40,7 @@ def run_batch(
     in its result. Where the builder itself failed nothing was made, and that is raised.
 
     Returns:
-        what became of each step, in their order
+        the outcome of each step, in their order
 
     Raises:
         StepError, StorageError, LineageError: as [run_step][] does, for a batch of one step; or what the builder raised

@@ -30,7 +30,7 @@ class Made:
     """Partitions of a step that could be made.
 
     Parameters:
-        result: what became of them
+        result: their outcomes
         well: whether they are what was asked for, be they published or held back by checks
     """
 
@@ -50,10 +50,10 @@ class Bad:
 @final
 @dataclass(frozen=True)
 class Divided:
-    """What became of a step.
+    """The outcome of a step.
 
     Parameters:
-        results: what became of the partitions that could be made
+        results: the outcomes of the partitions that could be made
         bad: those that could not
         error: why it was divided; None: it was not
         calls: how often some of them were tried after the first time

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Is told what a run does while it does it. Its methods may be called from several threads."""
+    """Is notified of what a run does while it does it. Its methods may be called from several threads."""
 
     def waiting(self, what: str) -> None:
         """Something slow is awaited before the first step."""

@@ -11,11 +11,11 @@ from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Input, Step
 
 Results = Mapping[str, StepResult]
-"""What became of the steps of a run so far, by their ids."""
+"""The outcomes of a run's steps so far, by their ids."""
 
 
 def makers(given: Input, results: Results) -> list[StepResult]:
-    """What became of the steps that make an input in this run."""
+    """The outcomes of the steps that make an input in this run."""
     return [results[step] for step in given.steps if step in results]
 
 
@@ -41,7 +41,7 @@ class Outlook:
 
         Parameters:
             step: the step
-            results: what became of the steps that it comes after
+            results: the outcomes of the steps that it comes after
         """
         blocked, why = _blocked(step, results)
         maybe = step.maybe - blocked

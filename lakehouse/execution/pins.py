@@ -35,7 +35,7 @@ class Pins:
 
         Parameters:
             step: the step
-            results: what became of the steps that it comes after
+            results: the outcomes of the steps that it comes after
         """
         versions: dict[str, int | None] = {}
         for given in step.inputs:

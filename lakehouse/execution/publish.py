@@ -45,7 +45,7 @@ class Ready:
         candidate: its rows as they are staged
         audited: what passed, and what didn't
         pins: the versions that it is made from
-        held: the fact that tells what is held back, if something is
+        held: the fact about what is held back, if something is
         apart: URI of the rows that lie in no partition at all, if there are some
     """
 
@@ -99,7 +99,7 @@ def publish(attempt: Attempt, ready: Ready, since: int | None) -> list[Fact]:
         since: the table version that the step began with
 
     Returns:
-        the fact that tells of it; before it one of what had to go first, because its rows can't be read with the
+        the fact about it; before it one of what had to go first, because its rows can't be read with the
         columns that are published, and the run makes it anew
 
     Raises:
@@ -268,7 +268,7 @@ def record_failure(
         partitions: which ones
         pins: the versions of its inputs
         error: why
-        facts: what became of others
+        facts: the outcomes of others
     """
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return

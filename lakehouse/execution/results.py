@@ -15,7 +15,7 @@ from lakehouse.planning.steps import Step
 @final
 @dataclass(frozen=True)
 class StepResult:
-    """What became of a step, partition by partition.
+    """The outcome of a step, partition by partition.
 
     Parameters:
         step: the step's id
@@ -95,7 +95,7 @@ class StepResult:
 
 
 def merge(results: Sequence[StepResult]) -> StepResult:
-    """What became of parts of the same step, together; each error once."""
+    """The outcomes of parts of the same step, together; each error once."""
     first, *others = results
     merged = first
     for one in others:

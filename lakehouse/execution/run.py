@@ -1,4 +1,4 @@
-"""What a materialization did: its plan, and what became of each step."""
+"""What a materialization did: its plan, and the outcome of each step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _CAUSES = 5
-"""How many different errors are chained to the one that tells of all."""
+"""How many different errors are chained to the one that sums them up."""
 
 
 @final
@@ -61,7 +61,7 @@ class Run:
     Parameters:
         id: the run, as lineage names it
         plan: what was to be done
-        results: what became of each step
+        results: the outcome of each step
         seconds: how long it took
         home: where its tables are
 

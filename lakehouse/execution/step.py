@@ -54,12 +54,12 @@ def run_step(
         step: what to do
         home: where tables and lineage are
         run: the run it belongs to
-        upstream: what became of the steps that it comes after
+        upstream: the outcomes of the steps that it comes after
         attempt: 1 for the first try
         task_run: Prefect's id of the task run
 
     Returns:
-        what became of each of its partitions
+        the outcome of each of its partitions
 
     Raises:
         StepError: it failed; nothing was published, and that is recorded
@@ -101,7 +101,7 @@ def make_part(attempt: Attempt, sources: Sources, since: int | None, part: Parti
         part: which partitions
 
     Returns:
-        what became of them; or why they could not be made, if fewer of them might be
+        their outcomes; or why they could not be made, if fewer of them might be
 
     Raises:
         StepError, StorageError, LineageError: as [run_step][]; recorded
@@ -145,7 +145,7 @@ def prepare(
 
 
 def finish(attempt: Attempt, ready: Ready, since: int | None) -> StepResult:
-    """Publish what passed, and record what became of all of it.
+    """Publish what passed, and record the outcome of all of it.
 
     Parameters:
         attempt: the step
@@ -173,13 +173,13 @@ def finish(attempt: Attempt, ready: Ready, since: int | None) -> StepResult:
 
 
 def conclude(attempt: Attempt, todo: PartitionSet, pins: Pins, divided: Divided) -> list[StepResult]:
-    """Record what could not be made of a step, and tell of it.
+    """Record what could not be made of a step, and log it.
 
     Parameters:
         attempt: the step
         todo: the partitions that were to be made
         pins: the versions of its inputs
-        divided: what became of them
+        divided: their outcomes
 
     Raises:
         LakehouseError: nothing could be made at all

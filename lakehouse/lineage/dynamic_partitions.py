@@ -80,7 +80,7 @@ def register(
         lineage: where they are kept
         definition: the dynamic partitions
         keys: the keys
-        users: how assets are cut that share them, alone or as a dimension of several
+        users: how assets are partitioned that share them, alone or as a dimension of several
 
     Returns:
         those that were not there

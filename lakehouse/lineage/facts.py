@@ -1,4 +1,4 @@
-"""What is written down: facts for what became of steps, and leases while runs are at work; who may read and write."""
+"""What is written down: facts for the outcomes of steps, and leases while runs are at work; who may read and write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIGEST = 16
 
 
 class Status(StrEnum):
-    """What became of some partitions: in a step, in an external asset, or by ``lakehouse state``."""
+    """The outcome of some partitions: in a step, in an external asset, or by ``lakehouse state``."""
 
     PUBLISHED = "published"
     REJECTED = "rejected"
@@ -97,12 +97,12 @@ class CheckResult(Record):
 
 
 class Fact(Record):
-    """What became of some partitions of an asset in one step. Never changed once it is written.
+    """The outcome of some partitions of an asset in one step. Never changed once it is written.
 
     Parameters:
         id: time-ordered, from [new_id][]
         asset: the asset's key
-        status: what became of them
+        status: the outcome
         partitions: which ones, as intervals
         run: id of the run; attempt: 1 for the first try of the step
         engine: what ran it

@@ -117,7 +117,7 @@ class Leases:
 
         Parameters:
             plan: the plan
-            waiting: is told which run is waited for; None: don't wait, whoever else builds the same
+            waiting: is notified of which run is waited for; None: don't wait, whoever else builds the same
         """
         self.take_parts({asset.key: plan.partitions(asset) for asset in plan.assets}, waiting)
 
@@ -126,12 +126,12 @@ class Leases:
         if waiting is None:
             self._replace(wanted, others=True)
             return
-        told, pause = "", _FIRST_LOOK
+        announced, pause = "", _FIRST_LOOK
         try:
             while (blocker := self._ahead(wanted) or self._replace(wanted, others=False)) is not None:
-                if blocker != told:
-                    told = blocker
-                    waiting(told)
+                if blocker != announced:
+                    announced = blocker
+                    waiting(announced)
                 self._stand_in_line(wanted)
                 self._wait(pause)
                 pause = min(2 * pause, _LONGEST_WAIT)

@@ -47,7 +47,7 @@ class Observed:
     Parameters:
         partitions: the partitions that are meant
         versions: of those that are there, what changes whenever they do, by key
-        uris: their files, where the source told of files: paths on disk, or ``s3://...``
+        uris: their files, where the source returned files: paths on disk, or ``s3://...``
     """
 
     partitions: PartitionSet
@@ -63,7 +63,7 @@ class Sighting:
     Parameters:
         asset: the asset
         versions: what changes whenever a partition does, by key
-        uris: its files, by key, where the source tells of files
+        uris: its files, by key, where the source returns files
     """
 
     asset: Asset

@@ -67,7 +67,7 @@ class Read:
 
     @property
     def partitioning(self) -> Partitions:
-        """How the asset is cut, with the keys that it had then."""
+        """How the asset is partitioned, with the keys that it had then."""
         return self.asset.partitions.including(self.then)
 
     @property
@@ -177,7 +177,7 @@ class Reads:
             spare = up.union(mapping.upstream(others) for mapping in mappings)
             return read.without(spare - up.union(mapping.upstream(these) for mapping in mappings))
         except PartitionError:
-            return read  # the two don't fit as they are cut now: all of it, to be on the safe side
+            return read  # the two don't fit as they are partitioned now: all of it, to be on the safe side
 
     def _mappings(
         self, down: Partitions, consumer: Asset, read: Read, up: Partitions, there: PartitionSet

@@ -65,10 +65,10 @@ class Recorder:
     def fact(
         self, status: Status, partitions: PartitionSet, *, finished: datetime | None = None, **details: Unpack[Details]
     ) -> Fact:
-        """What became of some partitions, as a fact.
+        """The outcome of some partitions, as a fact.
 
         Parameters:
-            status: what became of them
+            status: the outcome
             partitions: which ones
             finished: when it ended; by default now
             details: what else there is to say

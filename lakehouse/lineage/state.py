@@ -18,7 +18,7 @@ class AssetState:
     """What is known of an asset's partitions.
 
     Parameters:
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         current: for each published partition the one fact that made it, as disjoint sets
         attempts: for each partition that was ever tried the last fact about it, as disjoint sets
         changes: for each partition that was ever published the fact since which its rows are what they are, as disjoint
@@ -46,18 +46,18 @@ class AssetState:
         A table's own versions order its publications: clocks differ between machines, commits don't.
 
         Parameters:
-            partitions: how the asset is cut
+            partitions: how the asset is partitioned
             facts: everything that is known of it
             version: as of which table version, with every partition under the key that it has now; None: as of now
         """
         listed = under_new_keys(facts)
         if version is not None:
             listed = [f for f in listed if f.version is not None and f.version <= version]
-        told = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
+        committed = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
         # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
         tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
-        rows = [f for f in told if f.status is not Status.FORGOTTEN]
-        pieces = _paint(partitions, told)
+        rows = [f for f in committed if f.status is not Status.FORGOTTEN]
+        pieces = _paint(partitions, committed)
         return cls(
             partitions,
             tuple(piece for piece in pieces if piece[1].status in _THERE),
@@ -192,7 +192,7 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     """The facts without which everything current stays as it is.
 
     Parameters:
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         facts: everything that is known of it
         versions: table versions that others have read and that are to stay explained
     """

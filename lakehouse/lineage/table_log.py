@@ -1,4 +1,4 @@
-"""The table's own log: facts as the commits have them that they tell of, and which of them lineage lacks."""
+"""The table's own log: facts as the commits have them, and which of them lineage lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def to_payload(facts: Sequence[Fact]) -> str:
-    """Facts as text for the table's log, which keeps them in the very commit that they tell of."""
+    """Facts as text for the table's log, which keeps them in the very commit that they are about."""
     return "[" + ",".join(f.to_json() for f in facts) + "]"
 
 
@@ -25,7 +25,7 @@ def from_payload(payload: str, version: int) -> list[Fact]:
 
 
 def at_version(fact: Fact, version: int) -> Fact:
-    """A fact with the version that its commit made, if it tells of what was committed."""
+    """A fact with the version that its commit made, if it is about what was committed."""
     return fact.model_copy(update={"version": version}) if fact.status.committed else fact
 
 

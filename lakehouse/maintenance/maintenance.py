@@ -49,7 +49,7 @@ class Maintenance:
     def rename(self, old: str, new: str) -> Change:
         """Let an asset that was renamed in code keep its history, its table and what is held back of it.
 
-        Its facts are written under the new key, the table is moved, the table's log is told, and then the facts
+        Its facts are written under the new key, the table is moved, the table's log is marked, and then the facts
         under the old key are removed. Consumers stay as they are: what they read under the old name is known
         to be this asset.
 
@@ -122,7 +122,7 @@ class Maintenance:
         return retention.retain(Workspace(self.lake, now=self.now), targets, keep=keep, versions=versions)
 
     def rebuild(self, targets: Targets | None = None) -> Change:
-        """Record again what the tables' own logs tell, as far as lineage doesn't know it.
+        """Record again what the tables' own logs say, as far as lineage doesn't know it.
 
         Parameters:
             targets: which assets; None: all

@@ -227,7 +227,7 @@ def _rename_rows(work: Workspace, asset: Asset, both: Partitions, old: str, new:
 
 
 def _both(asset: Asset, old: str, new: str) -> Partitions:
-    """How the asset is cut, with the old key beside the new one."""
+    """How the asset is partitioned, with the old key beside the new one."""
     match asset.partitions:
         case Static() as static if old in static.keys:
             raise PartitionError(

@@ -102,12 +102,12 @@ def _delete(
 def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
     """The versions that others' current publications were made from, be they made from it still or not."""
     names = {asset.key, *known.state.formerly}
-    told = {fact.asset for name in names for fact in work.lake.lineage_store.built_from(name)}
-    told |= {consumer.key for consumer in work.lake.graph.consumers(asset)}
+    readers = {fact.asset for name in names for fact in work.lake.lineage_store.built_from(name)}
+    readers |= {consumer.key for consumer in work.lake.graph.consumers(asset)}
     return [
         _pin(read.version, read)
         for consumer in work.lake.graph
-        if consumer.key in told
+        if consumer.key in readers
         for part, fact in work.look(consumer).everything.current
         for read in work.reads.needed(consumer, part, fact, asset)
         if read.version is not None

@@ -64,7 +64,7 @@ class Workspace:
         return self._known[asset.key]
 
     def record(self, asset: Asset) -> None:
-        """Write down what a commit told of; if a kill comes first, the next run does."""
+        """Write down what a commit says; if a kill comes first, the next run does."""
         self.lake.lineage_store.append(unrecorded(self.table(asset), self.lake.lineage_store, asset.key))
 
     def recorder(self, asset: Asset) -> Recorder:

@@ -101,7 +101,7 @@ class PartitionRange:
     Built by [Partitions.range][] or handed to an asset's function as ``partitions``.
 
     Parameters:
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         low: ordinal of the first partition
         high: ordinal after the last one
 
@@ -194,7 +194,7 @@ class PartitionSet:
     Supports ``|``, ``&``, ``-``, ``<=``, ``len``, ``in`` (of a key) and truth; iterates over keys.
 
     Parameters:
-        partitions: how the asset is cut
+        partitions: how the asset is partitioned
         spans: half-open spans of ordinals; sorted and joined when the set is made
 
     Examples:
@@ -407,7 +407,7 @@ class PartitionSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Partitions(ABC):
-    """How an asset is cut into partitions.
+    """How an asset is divided into partitions.
 
     Parameters:
         column: the column whose value says which partition a row belongs to
@@ -434,7 +434,7 @@ class Partitions(ABC):
 
     @property
     def label(self) -> str:
-        """How the asset is cut, in a word or a few."""
+        """How the asset is partitioned, in a word or a few."""
         return self.kind
 
     @property

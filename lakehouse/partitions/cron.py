@@ -105,7 +105,7 @@ class Cron(TimePartitions):
         return f"cron {self.expression}"
 
     @property
-    def cut(self) -> tuple[Any, ...]:
+    def division(self) -> tuple[Any, ...]:
         return (self.kind, self.expression)
 
     @property

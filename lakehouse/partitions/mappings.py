@@ -26,10 +26,10 @@ class PartitionMapping:
     """Which partitions of an upstream asset those of a downstream one are made from.
 
     Parameters:
-        down: how the consumer is cut
-        up: how the producer is cut
+        down: how the consumer is partitioned
+        up: how the producer is partitioned
         now: the present, which bounds partitions that go on as time goes by
-        rule: which of them; None: what is obvious from how the two are cut
+        rule: which of them; None: what is obvious from how the two are partitioned
         there: the upstream partitions that [All][] and [Last][] choose from; None: all that are over by now
 
     Raises:
@@ -106,7 +106,7 @@ class Rule(ABC):
 @final
 @dataclass(frozen=True)
 class Same(Rule):
-    """Each from its namesake: for partitions that are cut alike, or go by their keys, or by days of different zones.
+    """Each from its namesake: for assets that are partitioned alike, by keys, or by days of different zones.
 
     Examples:
         >>> from lakehouse import Daily
@@ -116,7 +116,7 @@ class Same(Rule):
 
     def misfit(self, down: Partitions, up: Partitions) -> str | None:
         if isinstance(down, TimePartitions) and isinstance(up, TimePartitions):
-            if down.cut == up.cut or down.domain == up.domain:
+            if down.division == up.division or down.domain == up.domain:
                 return _shorter(down, up, (down.low, down.high), (up.low, up.high))
             if down.kind == up.kind:
                 return f"{down} begin at other times than {up}"
@@ -157,7 +157,7 @@ class Window(Rule):
     """Each piece of time from itself and some before and after it; near the ends, from what there is of them.
 
     Parameters:
-        before: how many pieces before, counted as the consumer is cut; negative: only what is later than itself
+        before: how many pieces before, counted as the consumer is partitioned; negative: only what is later than itself
         after: how many pieces after; negative: only what is earlier, so that ``Window(1, -1)`` is the one before
 
     Raises:
@@ -242,8 +242,8 @@ class PerDimension(Rule):
     """Each dimension by a rule of its own.
 
     Dimensions go by their names. One that is left out goes by what is obvious, and one that only one of the two
-    has, by [All][]. Where one of the two has no dimensions, it goes with the one that is cut alike, or with the one
-    that a rule is given for.
+    has, by [All][]. Where one of the two has no dimensions, it goes with the one that is partitioned alike, or with
+    the one that a rule is given for.
 
     Parameters:
         rules: rules by the name of the dimension
@@ -395,9 +395,9 @@ def misfit(down: Partitions, up: Partitions, rule: Rule | None = None) -> str | 
     """Say why partitions can't be made from others; None where they can.
 
     Parameters:
-        down: how the consumer is cut
-        up: how the producer is cut
-        rule: which of the producer's partitions are meant; None: what is obvious from how the two are cut
+        down: how the consumer is partitioned
+        up: how the producer is partitioned
+        rule: which of the producer's partitions are meant; None: what is obvious from how the two are partitioned
 
     Examples:
         >>> from lakehouse import Daily
@@ -411,7 +411,7 @@ def misfit(down: Partitions, up: Partitions, rule: Rule | None = None) -> str | 
 
 
 def _default(down: Partitions, up: Partitions) -> Rule | None:
-    """The rule that is obvious from how two assets are cut."""
+    """The rule that is obvious from how two assets are partitioned."""
     if isinstance(down, Unpartitioned) or isinstance(up, Unpartitioned):
         return All()
     if down.domain == up.domain:

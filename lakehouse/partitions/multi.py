@@ -39,7 +39,7 @@ class _Field:
 
     Parameters:
         name: the dimension
-        partitions: how it is cut
+        partitions: how it is partitioned
         shift: how many bits are below
     """
 

@@ -90,13 +90,13 @@ class TimePartitions(Partitions):
         return None if self.end is None else self.parse(self.end)
 
     @property
-    def cut(self) -> tuple[Any, ...]:
+    def division(self) -> tuple[Any, ...]:
         """What two definitions must share to cut time alike, but for the time zone."""
         return (self.kind,)
 
     @property
     def domain(self) -> tuple[Any, ...]:
-        return (*self.cut, self.timezone)
+        return (*self.division, self.timezone)
 
     @property
     def unending(self) -> bool:
@@ -306,7 +306,7 @@ class Weekly(TimePartitions):
         return f"2013-01-{7 + self._first:02d}, a {self.day.capitalize()}"
 
     @property
-    def cut(self) -> tuple[Any, ...]:
+    def division(self) -> tuple[Any, ...]:
         return (self.kind, self.day)
 
     @cached_property
@@ -415,7 +415,7 @@ class ClockPartitions(TimePartitions):
         """What they are in any time zone."""
 
     @property
-    def cut(self) -> tuple[Any, ...]:
+    def division(self) -> tuple[Any, ...]:
         return (*self._unit, self.timezone) if self.shifted else self._unit
 
     @property

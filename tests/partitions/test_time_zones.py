@@ -285,7 +285,7 @@ def test_numbers_of_hours_are_those_of_utc_where_clocks_are_at_whole_hours(zone:
     assert hourly.shifted or local.utcoffset() in {timedelta(hours=h) for h in range(-14, 15)}
     if not hourly.shifted:
         assert hourly.ordinal_at(moment) == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(hours=1)
-        assert hourly.cut == ("hourly",)
+        assert hourly.division == ("hourly",)
 
 
 def test_clocks_that_went_back_over_midnight_began_no_day_twice() -> None:
