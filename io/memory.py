@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import polars as pl
-import polars.testing
 
 from lakehouse.errors import (
     PartitionConflict,

@@ -67,7 +67,6 @@ def asset_statuses(
         assets: those in question
         snapshot: what is known of them and of all they depend on
         table: says where an asset's rows live
-
     """
     involved = graph.involved(assets)
     ready = ready_by(graph, involved, snapshot.state, snapshot.now)

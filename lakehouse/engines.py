@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from lakehouse.errors import SettingsError
 from lakehouse.execution.engine import Engine
 from lakehouse.settings import THREADS
-
-if TYPE_CHECKING:
-    pass
-
 
 EngineName = Literal["prefect", "inline"]
 

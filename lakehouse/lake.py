@@ -21,6 +21,7 @@ from lakehouse.errors import PartitionError, PlanError, SettingsError, StorageEr
 from lakehouse.execution.engine import Engine, Silent, Watcher
 from lakehouse.execution.home import RunInfo, load
 from lakehouse.execution.run import Run
+from lakehouse.io.open import MEMORY, absolute, open_table
 from lakehouse.lineage import LineageStore, new_id
 from lakehouse.lineage.dynamic_partitions import dynamic_of, dynamics, register, retire
 from lakehouse.lineage.leases import Leases
@@ -82,12 +83,12 @@ class Lakehouse:
             self.graph = AssetGraph(assets_in(assets) if isinstance(assets, ModuleType) else assets)
         self.settings = settings or load_settings()
         self._roots = _roots(storage, self.settings)
-        for layer, root in self._roots.items():
-            if root == "memory://":
-                from lakehouse.io.memory import MemoryTable
+        if MEMORY in self._roots.values():
+            from lakehouse.io.memory import MemoryTable
 
-                self._roots[layer] = new = MemoryTable.new_root()
-                weakref.finalize(self, MemoryTable.forget, new)
+            own = MemoryTable.new_root()
+            self._roots = {layer: own if root == MEMORY else root for layer, root in self._roots.items()}
+            weakref.finalize(self, MemoryTable.forget, own)
         self._lineage = lineage if lineage is not None else self.settings.lineage
 
     # ── homes ─────────────────────────────────────────────────────────────────────────────
@@ -103,16 +104,12 @@ class Lakehouse:
 
     def stored(self, layer: Layer, name: str, *, partitioned: bool) -> Table:
         """Where the rows of an asset of that name live, be it one of ours or not."""
-        from lakehouse.io.open import open_table
-
         # The layer's folder is there even below a root of its own: two layers may be given the same one.
         return open_table(
             self._roots[layer], str(layer), name, partitioned=partitioned, options=self.settings.storage_options
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        from lakehouse.io.open import absolute
-
         # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another
         # folder: a relative path would mean another place there.
         state = {k: v for k, v in self.__dict__.items() if k != "lineage_store"}

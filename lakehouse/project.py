@@ -7,15 +7,11 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import assets_among
 from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.settings import project_folder
-
-if TYPE_CHECKING:
-    pass
 
 
 def assets_in(module: ModuleType | str) -> list[Asset]:

@@ -78,12 +78,6 @@ class Context:
     logger: logging.Logger = field(repr=False, compare=False)
 
 
-# ── schemas ───────────────────────────────────────────────────────────────────────────────
-
-
-# ── assets ────────────────────────────────────────────────────────────────────────────────
-
-
 @final
 @dataclass(frozen=True, eq=False)
 class Asset:

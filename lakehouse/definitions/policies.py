@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, final
+from typing import final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.durations import DURATIONS, parse_duration
 from lakehouse.errors import DefinitionError
 from lakehouse.partitions import last_tick
-
-if TYPE_CHECKING:
-    pass
 
 
 @final

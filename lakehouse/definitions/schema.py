@@ -6,13 +6,10 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 from lakehouse.definitions.code_version import CodeVersion, code_version
 from lakehouse.errors import DefinitionError
-
-if TYPE_CHECKING:
-    pass
 
 
 @final

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.results import StepResult
 from lakehouse.planning.plan import Plan
 from lakehouse.planning.steps import Step
-
-if TYPE_CHECKING:
-    pass
 
 
 class Watcher(Protocol):

@@ -6,11 +6,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lakehouse.definitions.selection import Targets
+from lakehouse.errors import count
 from lakehouse.lineage import AssetState
 from lakehouse.lineage.dynamic_partitions import register, registered
 from lakehouse.lineage.table_log import facts_in_log
 from lakehouse.maintenance.changes import Action, Change
-from lakehouse.maintenance.wording import count_of, words_of_keys
 from lakehouse.maintenance.workspace import Workspace
 from lakehouse.partitions import Dynamic, PartitionSet
 
@@ -28,7 +28,7 @@ def rebuild(work: Workspace, targets: Targets | None = None) -> Change:
         found = facts_in_log(table, asset.key)
         missing = [fact for fact in found if fact.id not in ids]
         if missing:
-            text = f"{count_of(missing)} from the table's log"
+            text = f"{count(len(missing), 'fact')} from the table's log"
             do = partial(work.lake.lineage_store.append, missing)
             actions.append(Action(asset.key, text, do, tuple(fact.id for fact in missing)))
         if isinstance(asset.partitions, Dynamic):
@@ -38,7 +38,7 @@ def rebuild(work: Workspace, targets: Targets | None = None) -> Change:
     for definition, part in keys.values():
         if part and not registered(work.lake.lineage_store, definition):
             do = partial(_register, work.lake, definition, part)
-            actions.append(Action(definition.label, f"{words_of_keys(part)} registered again", do, tuple(part)))
+            actions.append(Action(definition.label, f"{count(len(part), 'key')} registered again", do, tuple(part)))
     told_not = "attempts that failed, were skipped, or were held back as a whole are in no table's log"
     return Change("rebuild lineage from the tables' logs", tuple(actions), (told_not,) if actions else ())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import (
@@ -16,9 +15,6 @@ from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.wording import named, rows_of, words
 from lakehouse.maintenance.workspace import KnownAsset, Workspace
 from lakehouse.partitions import PartitionSelection, PartitionSet
-
-if TYPE_CHECKING:
-    pass
 
 
 def forget(work: Workspace, asset: Asset | str, partitions: PartitionSelection | None = None) -> Change:

@@ -16,6 +16,7 @@ from lakehouse.errors import (
     PartitionError,
     UnknownAsset,
     WrongFrame,
+    count,
     nearest,
     shorten,
 )
@@ -24,7 +25,7 @@ from lakehouse.lineage import AssetState, CheckResult, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import check_room, register, registered, retire
 from lakehouse.lineage.table_log import from_payload, to_payload
 from lakehouse.maintenance.changes import Action, Change
-from lakehouse.maintenance.wording import count_of, rows_of
+from lakehouse.maintenance.wording import rows_of
 from lakehouse.maintenance.workspace import Workspace
 from lakehouse.partitions import Dynamic, Partitions, Static
 
@@ -149,7 +150,7 @@ def _rename_facts(work: Workspace, title: str, old: str, asset: Asset, facts: Se
 
 def _copy(work: Workspace, old: str, asset: Asset, facts: Sequence[Fact], uri: str) -> Action:
     copies = [fact.moved(asset.key, uri) for fact in facts]
-    text = f"{count_of(facts)} of {old} written under {asset.key}"
+    text = f"{count(len(facts), 'fact')} of {old} written under {asset.key}"
     return Action(asset.key, text, partial(work.lake.lineage_store.append, copies), tuple(f.id for f in facts))
 
 

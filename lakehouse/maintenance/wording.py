@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import count
-from lakehouse.lineage import Fact
 from lakehouse.partitions import PartitionSet
 
 if TYPE_CHECKING:
@@ -27,20 +26,9 @@ def words(asset: Asset, part: PartitionSet) -> str:
     return f"{part} ({count(len(part), 'partition')}) count" if len(part) > 1 else f"{part} counts"
 
 
-def words_of_keys(part: PartitionSet) -> str:
-    """How many keys."""
-    return count(len(part), "key")
-
-
 def rows_of(table: DeltaLakeTable, part: PartitionSet) -> str:
     """How many rows some partitions have."""
-    rows = sum(table.rows(part).values())
-    return count(rows, "row")
-
-
-def count_of(facts: Sequence[Fact]) -> str:
-    """How many facts."""
-    return count(len(facts), "fact")
+    return count(sum(table.rows(part).values()), "row")
 
 
 def files_of(noun: str, files: Sequence[StoredFile]) -> str:
@@ -51,5 +39,5 @@ def files_of(noun: str, files: Sequence[StoredFile]) -> str:
         if size < 1000:
             break
         size, unit = size / 1000, larger
-    number = f"1 {noun}" if len(files) == 1 else f"{len(files):,} {noun}s"
+    number = count(len(files), noun)
     return f"{number} ({size:,.0f} {unit})" if unit == "bytes" else f"{number} ({size:,.1f} {unit})"
