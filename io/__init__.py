@@ -4,6 +4,6 @@ Knows partitions, frames and storage. It must not know planning, execution or Pr
 """
 
 from lakehouse.io.files import Files
-from lakehouse.io.tables import PARTITION, Publication, Staged, Table, TableReader
+from lakehouse.io.tables import PARTITION, Publication, Staged, Table, TableReader, TableVersion
 
-__all__ = ["PARTITION", "Files", "Publication", "Staged", "Table", "TableReader"]
+__all__ = ["PARTITION", "Files", "Publication", "Staged", "Table", "TableReader", "TableVersion"]

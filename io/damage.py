@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from lakehouse.errors import Panic, StorageError, panics_raised
-from lakehouse.io.layout import LOG, log_file
+from lakehouse.io.layout import LOG, RESTART, log_file
 from lakehouse.io.storage import Location
 
 POINTER = f"{LOG}/_last_checkpoint"
@@ -118,6 +118,10 @@ def find_damage(location: Location, version: int | None) -> Damage | None:
     starts = sorted((v for v in checkpoints if v <= wanted), reverse=True)
     if not starts and version is not None and 0 not in commits and any(v > wanted for v in checkpoints):
         return None  # tidied up: the log has its checkpoint, and what was before is no longer kept
+    if version is not None and wanted not in commits and wanted not in checkpoints:
+        later = min((v for v in commits if v > wanted), default=None)
+        if later is not None and RESTART.encode() in bytes(store.get(log_file(later)).bytes()):
+            return None  # there never was such a version
     for start in starts[:1]:
         again = starts[1] if len(starts) > 1 else -1
         told_elsewhere = commits.issuperset(range(again + 1, start + 1))
@@ -138,7 +142,8 @@ def _commit(version: int, what: str, *, newest: bool) -> Damage:
     otherwise = f"without one, {_REBUILD}"
     if newest and version:
         otherwise = (
-            f"without one, move it away: the table is then as in version {version - 1}, and a refresh does the rest"
+            f"without one, move it away: the table is then as in version {version - 1}; lakehouse state rebuild lets "
+            "lineage follow it, and a refresh does the rest"
         )
     return Damage(log_file(version), what, f"restore it from a backup; {otherwise}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
@@ -29,11 +30,21 @@ from lakehouse.errors import (
     StorageError,
     shorten,
 )
-from lakehouse.io.damage import Damage, actions_of, emptied, find_damage
+from lakehouse.io.damage import POINTER, Damage, actions_of, emptied, find_damage
 from lakehouse.io.frames import ArrowStream, changes, unused
-from lakehouse.io.layout import LOG, log_file, mark_of, marked, quarantined_file, staged_folder
+from lakehouse.io.layout import (
+    LOG,
+    RESTART,
+    checkpoint_file,
+    log_file,
+    mark_of,
+    marked,
+    quarantined_file,
+    staged_folder,
+    version_of,
+)
 from lakehouse.io.storage import Location, cause
-from lakehouse.io.tables import PARTITION, Publication, Staged, columns_changed, layout
+from lakehouse.io.tables import PARTITION, Publication, Staged, TableVersion, columns_changed, layout
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
 from lakehouse.io.types import exact, storable
 from lakehouse.partitions import Partitions, PartitionSet
@@ -62,6 +73,8 @@ _CONFIGURATION = {
 _READABLE = frozenset({"timestampNtz"})
 """Features of Delta tables that a reader has to know, as far as this one does."""
 _TRIES = 100
+_LISTED_FROM = 200
+"""How many commits are read by what the log's folder lists, and not by their names alone."""
 
 _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
@@ -112,6 +125,18 @@ class DeltaLakeTable:
         leaving = {field.name for field in table.schema().fields if _META_LEAVING in field.metadata}
         return {n: dtype for n, dtype in pl.Schema(table.schema()).items() if n != PARTITION and n not in leaving}
 
+    def newest(self) -> TableVersion | None:
+        """The newest version, with what tells it from that of another table; see [TableReader.newest][]."""
+        table = self.open()
+        if table is None:
+            return None
+        number = int(table.version())
+        commits = self._commits(table, number - 1)
+        # Of a log that somebody tidied up, the newest commit may be in the checkpoint alone.
+        return (
+            TableVersion(number, commits[0]["mark"], commits[0].get(_META_PAYLOAD)) if commits else TableVersion(number)
+        )
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions at a version, lazily; see [TableReader.scan][]."""
         table = self.open(version)
@@ -141,7 +166,7 @@ class DeltaLakeTable:
         if table is None:
             return []
         return [
-            Publication(commit["version"], commit[_META_PAYLOAD])
+            Publication(commit["version"], commit[_META_PAYLOAD], commit["mark"])
             for commit in self._commits(table, after)
             if _META_PAYLOAD in commit
         ]
@@ -195,7 +220,9 @@ class DeltaLakeTable:
         token = pl.col(file).str.extract(rf"/{PARTITION}=([^/]*)/[^/]*$")
         return frame.with_columns(token.alias(PARTITION)).drop(file)
 
-    def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
+    def publish(
+        self, staged: Staged, partitions: PartitionSet, *, payload: str, since: TableVersion | int | None
+    ) -> int:
         """Replace exactly these partitions in one commit; see [Table.publish][]."""
         if not partitions:
             raise PartitionError(f"there are no partitions to publish to {self.uri}")
@@ -215,7 +242,7 @@ class DeltaLakeTable:
         ]
         return self._land(staged.attempt, actions, schema, partitions, payload, since)
 
-    def mark(self, partitions: PartitionSet, attempt: str, *, payload: str, since: int) -> int:
+    def mark(self, partitions: PartitionSet, attempt: str, *, payload: str, since: TableVersion | int) -> int:
         """Say something of partitions in the table's log, in a commit that leaves all rows as they are.
 
         Parameters:
@@ -233,6 +260,55 @@ class DeltaLakeTable:
         """
         return self._land(attempt, [], None, partitions, payload, since)
 
+    def restart(self, staged: Staged, version: int, partitions: PartitionSet, *, payload: str) -> None:
+        """Go on from a version that follows on none before it, with the rows that are there now; or without any, if
+        the table was removed. So no version of this table is taken for one of that number that others still know.
+
+        Parameters:
+            staged: a candidate without rows; a table that is made anew has its columns
+            version: the version's number, higher than that of any version which is known
+            partitions: what it is about
+            payload: text to keep in the table's log
+
+        Raises:
+            StorageError: it can't be written; called again, with a version that isn't there yet, it does the rest
+        """
+        said = {
+            _META_ATTEMPT: staged.attempt,
+            _META_PARTITIONS: json.dumps(spans(partitions)),
+            _META_PAYLOAD: payload,
+        }
+        with _lock(self.uri), self.location.reaching("writing to"):
+            made, table = self.location, self.open()
+            number = 0 if table is None else int(table.version())
+            if table is None:
+                # Elsewhere at first: here it would be version 0 for a moment.
+                made = self.location.child(f"{staged_folder(staged.attempt)}/{LOG}-anew")
+                create_table_with_add_actions(
+                    made.target,
+                    staged.handle[1],
+                    [],
+                    mode="error",
+                    partition_by=[PARTITION] if self.partitioned else None,
+                    configuration=_CONFIGURATION,
+                    description=mark_of(layout(partitions.partitions)),
+                    storage_options=self.location.delta,
+                    commit_properties=CommitProperties(custom_metadata={**said, RESTART: "null"}),
+                )
+                commit = bytes(made.store().get(log_file(0)).bytes())
+                table = DeltaTable(made.target, storage_options=made.delta)
+            else:
+                info = {"timestamp": time.time_ns() // 1_000_000, "operation": "WRITE", "operationParameters": {}}
+                commit = json.dumps({"commitInfo": {**info, **said, RESTART: str(number)}}).encode() + b"\n"
+            table.create_checkpoint()
+            # The rows that there are come first: with the commit alone the log would have a hole.
+            rows = bytes(made.store().get(checkpoint_file(number)).bytes())
+            pointer = json.loads(bytes(made.store().get(POINTER).bytes()))
+            store = self.location.store()
+            store.put(checkpoint_file(version), rows, mode="create")
+            store.put(log_file(version), commit, mode="create")
+            store.put(POINTER, json.dumps({**pointer, "version": version}).encode())
+
     def _land(
         self,
         attempt_id: str,
@@ -240,17 +316,23 @@ class DeltaLakeTable:
         schema: Schema | None,
         partitions: PartitionSet,
         payload: str,
-        since: int | None,
+        since: TableVersion | int | None,
     ) -> int:
         """Commit, on top of whatever others have committed meanwhile; without a schema rows stay as they are."""
+        began = TableVersion.of(since)
         with _lock(self.uri), self.location.reaching("publishing to"):
             failure: Exception | None = None
             base: int | None = None
             for attempt in range(_TRIES):
                 table = self._reopen(failure)
-                done = None if table is None else self._fence(table, attempt_id, partitions, since, payload)
+                done = self._fence(table, attempt_id, partitions, began, payload)
                 if done is not None:
                     return done
+                if actions and not self._is_staged(attempt_id):
+                    raise PartitionConflict(
+                        f"what this step had written to {self.uri} was removed before it was published; nothing was",
+                        hint="see who cleans up in that folder, and run it again",
+                    )
                 if table is not None and schema is not None:
                     self._check_layout(table, partitions)
                 version = None if table is None else int(table.version())
@@ -437,20 +519,32 @@ class DeltaLakeTable:
         )
         return True
 
+    def _is_staged(self, attempt: str) -> bool:
+        """Whether a candidate is still there."""
+        try:
+            self.location.brisk.store().head(f"{staged_folder(attempt)}/{log_file(0)}")
+        except FileNotFoundError:
+            return False
+        return True
+
     def _fence(
-        self, table: DeltaTable, attempt: str, partitions: PartitionSet, since: int | None, payload: str
+        self,
+        table: DeltaTable | None,
+        attempt: str,
+        partitions: PartitionSet,
+        since: TableVersion | None,
+        payload: str,
     ) -> int | None:
-        """Refuse to publish over what was published since the step began.
+        """Refuse to publish over what was published since the step began, and to another table than it began with.
 
         A commit whose answer was lost on the way is found in the log and not made again: its version is returned.
         """
         ours = spans(partitions)
-        commits = self._commits(table, since)
-        if since is not None and len(commits) < table.version() - since:
-            raise StorageError(
-                f"the log of {self.uri} doesn't go back to version {since}, which this step began with",
-                hint="run it again",
-            )
+        commits: list[dict[str, Any]] = []
+        if since is not None:
+            commits = self._since(table, since)
+        elif table is not None:
+            commits = self._commits(table, None)
         for commit in commits:
             theirs = json.loads(commit.get(_META_PARTITIONS, "null"))
             if (commit.get(_META_ATTEMPT), commit.get(_META_PAYLOAD)) == (attempt, payload):
@@ -472,6 +566,29 @@ class DeltaLakeTable:
                 )
         return None
 
+    def _since(self, table: DeltaTable | None, since: TableVersion) -> list[dict[str, Any]]:
+        """The commits after the version that a step began with.
+
+        Raises:
+            PartitionConflict: the table doesn't have that version any more, or another one in its place
+        """
+        newest = -1 if table is None else int(table.version())
+        commits = [] if table is None or newest < since.number else self._commits(table, since.number - 1)
+        if table is None:
+            fault = "was removed"
+        elif newest < since.number:
+            fault = f"went back from version {since.number} to {newest}"
+        elif since.mark and (not commits or (commits[0]["version"], commits[0]["mark"]) != (since.number, since.mark)):
+            fault = "was replaced by another table"
+        elif len(later := [one for one in commits if one["version"] > since.number]) < newest - since.number:
+            fault = f"has lost commits after version {since.number}"
+        else:
+            return later
+        raise PartitionConflict(
+            f"{self.uri} {fault} while this step ran; nothing was published",
+            hint="see what became of it, and run it again",
+        )
+
     def _commits(self, table: DeltaTable, after: int | None) -> list[dict[str, Any]]:
         """What the log's commits after a version say of themselves, oldest first.
 
@@ -479,26 +596,33 @@ class DeltaLakeTable:
         their names, and by an empty history nothing would be fenced.
         """
         return [
-            {**next((action["commitInfo"] for action in actions if action.get("commitInfo")), {}), "version": version}
-            for version, actions in self.actions(table, after)
+            {**info_of(actions), "version": version, "mark": mark}
+            for version, mark, actions in self._logged(table, after)
         ]
 
     def actions(self, table: DeltaTable, after: int | None = None) -> list[tuple[int, list[dict[str, Any]]]]:
         """What the log's commits after a version did, oldest first, as far as the log still has them."""
-        versions = range(0 if after is None else after + 1, int(table.version()) + 1)
-        newest = int(table.version())
-        with self._reading_log("reading the log of"):
-            store = self.location.brisk.store()
+        return [(version, actions) for version, _, actions in self._logged(table, after)]
 
-            def read(version: int) -> tuple[int, list[dict[str, Any]]] | None:
-                try:
-                    log = bytes(store.get(log_file(version)).bytes())
-                except FileNotFoundError:
+    def _logged(self, table: DeltaTable, after: int | None) -> list[tuple[int, str, list[dict[str, Any]]]]:
+        """The log's commits after a version, each with its mark and what it did."""
+        newest = int(table.version())
+        versions: Sequence[int] = range(0 if after is None else max(after + 1, 0), newest + 1)
+        with self._reading_log("reading the log of"):
+            if len(versions) > _LISTED_FROM:
+                # A table that was begun again has versions from some high number on.
+                listed = (str(one["path"]) for page in self.location.brisk.store().list(LOG) for one in page)
+                there = {version for name in listed if (version := version_of(name)) is not None}
+                versions = [version for version in versions if version in there]
+
+            def read(version: int) -> tuple[int, str, list[dict[str, Any]]] | None:
+                log = self._commit_file(version)
+                if log is None:
                     return None
                 actions = actions_of(log, version, newest=version == newest)
                 if isinstance(actions, Damage):
                     raise actions.error(self.location)
-                return version, actions
+                return version, _mark(log), actions
 
             if len(versions) < 2:
                 found = [read(version) for version in versions]
@@ -506,6 +630,12 @@ class DeltaLakeTable:
                 with ThreadPoolExecutor(min(len(versions), 16), thread_name_prefix="lakehouse-log") as pool:
                     found = list(pool.map(read, versions))
         return [commit for commit in found if commit is not None]
+
+    def _commit_file(self, version: int) -> bytes | None:
+        try:
+            return bytes(self.location.brisk.store().get(log_file(version)).bytes())
+        except FileNotFoundError:
+            return None
 
     def _check_layout(self, table: DeltaTable, partitions: PartitionSet) -> None:
         """See that tokens mean the same as ever: a month put beside its days would double their rows."""
@@ -599,6 +729,16 @@ class DeltaLakeTable:
             include_file_paths=origin,
             **self.location.polars,
         )
+
+
+def info_of(actions: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a commit says of itself."""
+    return next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
+
+
+def _mark(log: bytes | None) -> str:
+    """What tells a commit from all others."""
+    return "" if log is None else hashlib.blake2b(log, digest_size=16).hexdigest()
 
 
 def _columns_of(schema: Schema, stored: pl.Series) -> Schema:

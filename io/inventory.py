@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
 from lakehouse.errors import StorageError
-from lakehouse.io.delta import DeltaLakeTable
-from lakehouse.io.layout import QUARANTINE, in_log, log_file, quarantine_of, staged_in
+from lakehouse.io.delta import DeltaLakeTable, info_of
+from lakehouse.io.layout import LOG, QUARANTINE, RESTART, in_log, quarantine_of, staged_folder, staged_in, version_of
 from lakehouse.io.storage import Location
 from lakehouse.io.tables import PARTITION
 
@@ -57,7 +58,8 @@ class Inventory:
     """A table's versions and files.
 
     Parameters:
-        made: when each version was made, by its number
+        made: when each version was made, by its number and by the storage's clock, as of all files; one that there
+            never was, when the one after it was
         files: every file but for the log; files that are none of ours are left out
         complete: whether the log still goes back to the first version; if not, files may seem to be in nobody's use
     """
@@ -77,7 +79,9 @@ def inventory(table: DeltaLakeTable) -> Inventory:
     commits = [] if opened is None else table.actions(opened)
     newest = -1 if opened is None else int(opened.version())
     with table.location.reaching("listing"):
-        there = {path: (size, at) for path, size, at in _list(table.location) if not in_log(path)}
+        listed = _list(table.location)
+        there = {path: (size, at) for path, size, at in listed if not in_log(path)}
+        written = {version: at for path, _, at in listed if in_log(path) and (version := version_of(path)) is not None}
         beside = Location(quarantine_of(table.uri), table.location.options)
         files = [StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at) for path, size, at in _list(beside)]
     for path, (token, versions) in _used(commits, newest).items():
@@ -91,10 +95,25 @@ def inventory(table: DeltaLakeTable) -> Inventory:
         StoredFile(Kind.LEFTOVER, f"{table.uri}/{path}", size, newest_beside[name]) for path, name, size, _ in staged
     ]
     return Inventory(
-        tuple(_made(commits)),
-        tuple(sorted(files, key=lambda file: file.uri)),
-        [version for version, _ in commits] == list(range(newest + 1)),
+        tuple(_made(commits, written)), tuple(sorted(files, key=lambda file: file.uri)), _is_complete(commits)
     )
+
+
+def clock(table: DeltaLakeTable) -> datetime:
+    """What time it is by the clock that the table's files are dated by. It writes a file to know, and removes it.
+
+    Raises:
+        StorageError: nothing can be written there
+    """
+    name = f"{staged_folder(f'clock-{secrets.token_hex(8)}')}/now"
+    with table.location.reaching("writing to"):
+        store = table.location.store()
+        store.put(name, b"")
+        try:
+            now: datetime = store.head(name)["last_modified"]
+        finally:
+            _delete(table.location, [name])
+    return now
 
 
 def delete(table: DeltaLakeTable, files: Iterable[StoredFile]) -> None:
@@ -144,13 +163,23 @@ def exists(location: Location) -> bool:
         return next(iter(location.store().list(chunk_size=1)), None) is not None
 
 
-def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]]) -> Iterator[datetime]:
-    last = datetime.fromtimestamp(0, UTC)
-    for _, actions in commits:
-        info: dict[str, Any] = next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
-        if "timestamp" in info:  # one that doesn't say when counts as old as the one before
-            last = datetime.fromtimestamp(info["timestamp"] / 1000, UTC)
-        yield last
+def _is_complete(commits: Sequence[tuple[int, list[dict[str, Any]]]]) -> bool:
+    """Whether the log goes back to the first version; versions that there never were are none that it lacks."""
+    before = -1
+    for version, actions in commits:
+        if version != before + 1 and info_of(actions).get(RESTART) != ("null" if before < 0 else str(before)):
+            return False
+        before = version
+    return True
+
+
+def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]], written: Mapping[int, datetime]) -> Iterator[datetime]:
+    # What a commit itself says of its time is by the clock of whoever made it.
+    last, number = datetime.fromtimestamp(0, UTC), 0
+    for version, _ in commits:
+        last = written.get(version, last)
+        yield from [last] * (version + 1 - number)
+        number = version + 1
 
 
 def _used(commits: Sequence[tuple[int, list[dict[str, Any]]]], newest: int) -> dict[str, tuple[str, range]]:
@@ -219,19 +248,27 @@ def _copy_and_delete(start: Location, end: Location) -> None:
     for path in sorted(listed, key=lambda p: (in_log(p), p)):
         if there.get(path) != listed[path]:
             bucket.copy(f"{source}/{path}", f"{target}/{path}")
-    rest = [path for path in sorted(listed) if path != log_file(0)]
-    start.store().delete(rest)
-    if log_file(0) in listed:
-        start.store().delete([log_file(0)])
+    first = _first_commit(listed)
+    start.store().delete([path for path in sorted(listed) if path != first])
+    if first is not None:
+        start.store().delete([first])
 
 
 def _first_log(location: Location) -> bytes | None:
     if location.path is not None and not location.path.exists():
         return None
+    first = _first_commit(str(one["path"]) for page in location.store().list(LOG) for one in page)
+    if first is None:
+        return None
     try:
-        return bytes(location.store().get(log_file(0)).bytes())
+        return bytes(location.store().get(first).bytes())
     except FileNotFoundError:
         return None
+
+
+def _first_commit(paths: Iterable[str]) -> str | None:
+    """The file of the log's first version."""
+    return min((path for path in paths if in_log(path) and version_of(path) is not None), default=None)
 
 
 def _bucket(location: Location) -> str:
@@ -254,4 +291,4 @@ def _elsewhere(start: Location, end: Location) -> StorageError:
     )
 
 
-__all__ = ["Inventory", "Kind", "StoredFile", "delete", "exists", "inventory", "move", "same"]
+__all__ = ["Inventory", "Kind", "StoredFile", "clock", "delete", "exists", "inventory", "move", "same"]

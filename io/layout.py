@@ -22,6 +22,10 @@ _STAGED: Final = "staged-"
 _MARK: Final = "Partitions: "
 
 
+RESTART: Final = "lakehouse.restart"
+"""What a commit says that follows on none before it: the version whose rows it has; null: it begins without any."""
+
+
 def log_file(version: int) -> str:
     """The file of a version in the log.
 
@@ -30,6 +34,27 @@ def log_file(version: int) -> str:
         '_delta_log/00000000000000000007.json'
     """
     return f"{LOG}/{version:020}.json"
+
+
+def checkpoint_file(version: int) -> str:
+    """The file of the log that has all that there is at a version.
+
+    Examples:
+        >>> checkpoint_file(7)
+        '_delta_log/00000000000000000007.checkpoint.parquet'
+    """
+    return f"{LOG}/{version:020}.checkpoint.parquet"
+
+
+def version_of(path: str) -> int | None:
+    """The version that a file of the log makes; None: it is another file.
+
+    Examples:
+        >>> version_of(log_file(7)), version_of("_delta_log/_last_checkpoint")
+        (7, None)
+    """
+    found = re.search(r"(?:^|/)(\d{20})\.json$", path)
+    return int(found[1]) if found else None
 
 
 def in_log(path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -18,7 +18,7 @@ from lakehouse.errors import (
     StorageError,
     count,
 )
-from lakehouse.io import PARTITION, Publication, Staged
+from lakehouse.io import PARTITION, Publication, Staged, TableVersion
 from lakehouse.io.frames import changes
 from lakehouse.io.tables import columns_changed, layout
 from lakehouse.io.tokens import from_tokens, tokens, within
@@ -40,6 +40,7 @@ class _Version:
     rows: Mapping[str, pl.DataFrame]
     leaving: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Of columns that are no longer written, the partitions that still have them."""
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 @final
@@ -103,6 +104,11 @@ class MemoryTable:
         found = self._at(None)
         return {} if found is None else {n: dtype for n, dtype in found.columns.items() if n not in found.leaving}
 
+    def newest(self) -> TableVersion | None:
+        """The newest version, with what tells it from that of another table."""
+        versions = self._versions
+        return TableVersion(len(versions) - 1, versions[-1].mark, versions[-1].payload) if versions else None
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions (None: all) at a version (None: the newest), lazily.
 
@@ -134,7 +140,7 @@ class MemoryTable:
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version (None: ever), oldest first."""
         first = 0 if after is None else after + 1
-        return [Publication(v, made.payload) for v, made in enumerate(self._versions) if v >= first]
+        return [Publication(v, made.payload, made.mark) for v, made in enumerate(self._versions) if v >= first]
 
     def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
         """Keep a candidate where no reader looks; see [lakehouse.io.Table][].
@@ -173,11 +179,14 @@ class MemoryTable:
             return rows
         return rows.filter(pl.col(PARTITION).is_in(list(tokens)))
 
-    def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
+    def publish(
+        self, staged: Staged, partitions: PartitionSet, *, payload: str, since: TableVersion | int | None
+    ) -> int:
         """Replace exactly these partitions by the candidate's rows of them; see [lakehouse.io.Table][].
 
         Raises:
-            PartitionConflict: one of the partitions was published by another after ``since``
+            PartitionConflict: one of the partitions was published by another after ``since``, or the table isn't the
+                same any more
             SchemaViolation: a column changes its type, or the table holds partitions of another kind
             PartitionError: no partitions at all
         """
@@ -186,7 +195,19 @@ class MemoryTable:
         parts, columns = staged.handle
         wanted = frozenset(tokens(partitions))
         with self._lock:
-            taken = frozenset[str]().union(*(v.changed for v in self._versions[0 if since is None else since + 1 :]))
+            began = TableVersion.of(since)
+            if began is not None and (fault := self._gone(began)):
+                raise PartitionConflict(
+                    f"{self.uri} {fault} while this step ran; nothing was published",
+                    hint="see what became of it, and run it again",
+                )
+            if staged.attempt not in self._candidates:
+                raise PartitionConflict(
+                    f"the candidate for {self.uri} was removed before it was published; nothing was",
+                    hint="run it again",
+                )
+            later = self._versions[0 if began is None else began.number + 1 :]
+            taken = frozenset[str]().union(*(v.changed for v in later))
             if both := sorted(wanted & taken):
                 raise PartitionConflict(
                     f"{self.uri}: {from_tokens(partitions.partitions, both)} was published by another run while this "
@@ -230,6 +251,25 @@ class MemoryTable:
     def quarantined(self, uri: str) -> pl.LazyFrame:
         """Rows that were held back."""
         return self._quarantine[uri].lazy()
+
+    def _gone(self, version: TableVersion) -> str:
+        """Why a version is not there any more; empty: it is."""
+        if not self._versions:
+            return "was removed"
+        if version.number >= len(self._versions):
+            return f"went back from version {version.number} to {len(self._versions) - 1}"
+        same = version.mark in ("", self._versions[version.number].mark)
+        return "" if same else "was replaced by another table"
+
+    def save(self) -> Callable[[], None]:
+        """Keep the table as it is; what is returned puts it back so, as from a backup."""
+        versions, kind = [*self._versions], self._layout
+
+        def put_back() -> None:
+            with self._lock:
+                self._versions, self._layout = [*versions], kind
+
+        return put_back
 
     def _at(self, version: int | None) -> _Version | None:
         versions = self._versions

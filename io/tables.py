@@ -43,10 +43,33 @@ class Publication:
     Parameters:
         version: the table version that it made
         payload: what was published along with it: the lineage facts, as text
+        mark: tells it from the commit that makes the version of that number in another table
     """
 
     version: int
     payload: str
+    mark: str = field(default="", repr=False, compare=False)
+
+
+@final
+@dataclass(frozen=True)
+class TableVersion:
+    """A version of one certain table: not of one that lies in its place by now.
+
+    Parameters:
+        number: its number
+        mark: tells it from the version of that number in another table; empty: nothing does
+        payload: what was published along with it; None: nothing, or it isn't known
+    """
+
+    number: int
+    mark: str = ""
+    payload: str | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, version: TableVersion | int | None) -> TableVersion | None:
+        """The same, where no more than a number is known."""
+        return cls(version) if isinstance(version, int) else version
 
 
 def layout(partitions: Partitions) -> str:
@@ -116,6 +139,14 @@ class TableReader(Protocol):
         """
         ...
 
+    def newest(self) -> TableVersion | None:
+        """The newest version, so that [Table.publish][] can tell whether it is still there; None: there is none.
+
+        Raises:
+            StorageError: the table can't be reached
+        """
+        ...
+
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions (None: all) at a version (None: the newest), lazily.
 
@@ -168,20 +199,23 @@ class Table(TableReader, Protocol):
         """
         ...
 
-    def publish(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: int | None) -> int:
+    def publish(
+        self, staged: Staged, partitions: PartitionSet, *, payload: str, since: TableVersion | int | None
+    ) -> int:
         """Replace exactly these partitions by the candidate's rows of them, in one commit.
 
         Parameters:
             staged: the candidate
             partitions: what is replaced; a partition without staged rows becomes empty
             payload: text to keep in the table's log
-            since: the version that the step began with
+            since: the version that the step began with; a number: of whichever table lies there
 
         Returns:
             the version that it made
 
         Raises:
-            PartitionConflict: one of the partitions was published by another after ``since``; nothing was written
+            PartitionConflict: one of the partitions was published by another after ``since``, or the table was removed,
+                replaced or put back to an older version; nothing was written
             ColumnsChanged: a column changes its type, or the case of its name, and other partitions stay; the same
             SchemaViolation: the table holds partitions of another kind; the same
             PartitionError: no partitions at all; the same

@@ -114,7 +114,7 @@ def asset_statuses(
 
 def _last(state: AssetState) -> Fact | None:
     """The fact that says how the last run ended."""
-    facts = sorted((fact for _, fact in state.attempts), key=lambda fact: fact.id, reverse=True)
+    facts = [fact for _, fact in reversed(state.attempts)]
     facts_of_run = [fact for fact in facts if fact.run == facts[0].run]
     return next(
         (fact for fact in facts_of_run if fact.status is not Status.PUBLISHED),

@@ -22,6 +22,7 @@
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
     ├── StorageError               a table's home can't be reached, read or written
+    │   └── TableMismatch          a table is not the one that lineage tells of
     ├── LineageError               the lineage store can't be reached, read or written
     ├── SettingsError              configuration that can't be used
     ├── EngineError                the engine (Prefect) can't be reached or started
@@ -216,6 +217,12 @@ class PartitionConflict(StepError):
 
 class StorageError(LakehouseError):
     """A table's home can't be reached, read or written."""
+
+
+class TableMismatch(StorageError):
+    """A table is not the one that lineage tells of: one of the two was removed, put back or replaced."""
+
+    retryable = False
 
 
 class LineageError(LakehouseError):

@@ -146,18 +146,20 @@ def retain(
     return _do(found, dry_run=dry_run, yes=yes, json=json)
 
 
-def rebuild(*selection: Selection, dry_run: DryRun = False, json: Json = False) -> ExitCode:
-    """Rebuild lineage from the tables' own logs, as far as it is missing.
+def rebuild(*selection: Selection, dry_run: DryRun = False, yes: Yes = False, json: Json = False) -> ExitCode:
+    """Rebuild lineage from the tables' own logs, as far as it is missing or wrong.
 
-    Into an empty store, or into the one that there is. Attempts that failed, were
-    skipped, or were held back as a whole are in no log.
+    Into an empty store, or into the one that there is. Where a table was removed,
+    put back or replaced, lineage follows it: what isn't there counts as not there,
+    and what was made from it becomes stale. Do that while nothing runs. Attempts
+    that failed, were skipped, or were held back as a whole are in no log.
 
     Examples:
 
       lakehouse state rebuild --dry-run
       lakehouse state rebuild silver.flights
     """
-    return _do(_maintenance().rebuild(" ".join(selection) or None), dry_run=dry_run, json=json)
+    return _do(_maintenance().rebuild(" ".join(selection) or None), dry_run=dry_run, yes=yes, json=json)
 
 
 COMMANDS: Final[dict[Callable[..., ExitCode], str]] = {

@@ -102,10 +102,11 @@ class Freshness:
         Parameters:
             made: when that was begun; now: the present
         """
+        # What was made in the future was made by a machine whose clock is wrong: that says nothing of when it was.
         if self.cron is not None:
-            return made < last_tick(self.cron, now, self.timezone)
+            return made < last_tick(self.cron, now, self.timezone) or now < last_tick(self.cron, made, self.timezone)
         # A schedule's runs begin when a worker is free, so two of them may lie nearer together than its ticks.
-        return self.every is not None and now - made >= 0.5 * self.every
+        return self.every is not None and not -self.every < now - made < 0.5 * self.every
 
     @property
     def scheduled(self) -> bool:

@@ -16,7 +16,7 @@ from lakehouse.planning.steps import Step
 from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
-    from lakehouse.io import Table
+    from lakehouse.io import Table, TableVersion
 
 
 @final
@@ -30,6 +30,7 @@ class Attempt:
         run: the run that it belongs to
         number: 1 for the first try
         task_run: Prefect's id of the task run
+        began: the version of its table that it begins with; None: there was none, or it hasn't been looked at yet
         started: when it began (UTC); clock: the same by a clock that measures time
     """
 
@@ -38,6 +39,7 @@ class Attempt:
     run: RunInfo
     number: int = 1
     task_run: str | None = None
+    began: TableVersion | None = None
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.perf_counter)
 
@@ -78,6 +80,8 @@ class Attempt:
             flow_run=self.run.flow_run,
             task_run=self.task_run,
             table=self.table.uri,
+            after=max(-1 if known is None else known for known in (self.began and self.began.number, self.step.since)),
+            sequence=self.step.sequence,
             code_version=self.asset.code_version,
             schema_version=self.asset.schema_version,
             checks_version=self.asset.checks_version,

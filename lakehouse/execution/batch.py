@@ -15,7 +15,7 @@ from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook, Results
 from lakehouse.execution.pins import Pins
-from lakehouse.execution.publish import recording_failure
+from lakehouse.execution.publish import begin, recording_failure
 from lakehouse.execution.results import StepResult, merge
 from lakehouse.execution.step import finish, leave_out, prepare, run_step
 from lakehouse.partitions import PartitionSet
@@ -90,13 +90,11 @@ class _Wanted:
         attempt: the step
         pins: the versions of its inputs, but for what the batch itself makes
         request: what the builder is asked for; None: nothing, for all of it is blocked or as it should be
-        since: the version of its table that it begins with
     """
 
     attempt: Attempt
     pins: Pins
     request: BuildRequest | None = None
-    since: int | None = None
 
 
 def _wanted(attempts: Sequence[Attempt], before: Results) -> list[_Wanted]:
@@ -112,7 +110,7 @@ def _wanted(attempts: Sequence[Attempt], before: Results) -> list[_Wanted]:
         outlook = Outlook.of(step, expected)
         expected[step.id] = StepResult.of_outlook(step, outlook.todo, outlook.blocked)
         if outlook.todo:
-            wanted.append(_Wanted(one, pins, _request(one, outlook.todo, pins), one.table.version()))
+            wanted.append(_Wanted(begin(one), pins, _request(one, outlook.todo, pins)))
         else:
             wanted.append(_Wanted(one, pins))
     return wanted
@@ -157,7 +155,7 @@ def _finish(wanted: _Wanted, before: Results, batch: Results, built: Built, requ
         with recording_failure(attempt, outlook.todo, pins):
             frame = take_built(attempt, outlook.todo, built, requested - outlook.todo)
             ready = prepare(attempt, frame, outlook.todo, pins, built.checks)
-        done.append(finish(attempt, ready, wanted.since))
+        done.append(finish(attempt, ready))
     return replace(merge(done), seconds=time.perf_counter() - attempt.clock)
 
 

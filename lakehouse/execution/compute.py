@@ -54,7 +54,7 @@ def look_at_sources(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Sources
     versions: dict[str, int] = {}
     for one in external:
         found = seen[one.asset.key].within(_needed(attempt, one, todo))
-        fact = observation(one.asset, found.versions, one.digests)
+        fact = observation(one.asset, found.versions, one.digests, pins.versions[one.asset.key])
         if fact is not None and fact.version is not None:
             attempt.home.lineage_store.append([fact])
             versions[one.asset.key] = fact.version

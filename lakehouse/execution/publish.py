@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from lakehouse.errors import (
@@ -15,6 +15,7 @@ from lakehouse.errors import (
     SchemaViolation,
     StepError,
     StorageError,
+    TableMismatch,
     describe,
     panics_raised,
     shorten,
@@ -23,12 +24,14 @@ from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Audited, Candidate, discard, stage_nothing
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import CheckResult, Fact, Status
-from lakehouse.lineage.table_log import at_version, from_payload, to_payload, unrecorded
+from lakehouse.lineage.table_log import at_version, from_payload, newest_version, to_payload, to_record
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lakehouse.io import TableVersion
 
 log = logger()
 
@@ -90,24 +93,34 @@ def _keep(attempt: Attempt, rows: pl.DataFrame | None, name: str) -> str | None:
     return attempt.table.quarantine(rows, name) if rows is not None and rows.height else None
 
 
-def publish(attempt: Attempt, ready: Ready, since: int | None) -> list[Fact]:
+def begin(attempt: Attempt) -> Attempt:
+    """The attempt, with the version of its table that it begins with.
+
+    Raises:
+        TableMismatch: the table is not the one that lineage tells of
+        StorageError: it can't be reached; LineageError: lineage can't be read
+    """
+    asset = attempt.asset.key
+    return replace(attempt, began=newest_version(attempt.table, asset, attempt.home.lineage_store.newest(asset)))
+
+
+def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
     """Publish what passed, in one commit that carries the facts.
 
     Parameters:
         attempt: the step
         ready: its rows
-        since: the table version that the step began with
 
     Returns:
         the fact about it; before it one of what had to go first, because its rows can't be read with the
         columns that are published, and the run makes it anew
 
     Raises:
-        PartitionConflict: another run published one of the partitions since then
+        PartitionConflict: another run published one of the partitions since then, or it isn't the same table any more
         SchemaViolation: a column changes its type, and partitions stay that this run doesn't make anew
         StorageError: it can't be written; whether it was after all, the table's log says
     """
-    audited, staged = ready.audited, ready.candidate.staged
+    audited, staged, since = ready.audited, ready.candidate.staged, attempt.began
     passed = audited.audit.passed
     fact = attempt.recorder.fact(
         Status.PUBLISHED,
@@ -125,7 +138,7 @@ def publish(attempt: Attempt, ready: Ready, since: int | None) -> list[Fact]:
         quarantine=ready.apart,
     )
     gone: list[Fact] = []
-    seen: int | None = None
+    seen: TableVersion | None = None
     try:
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -137,7 +150,7 @@ def publish(attempt: Attempt, ready: Ready, since: int | None) -> list[Fact]:
                 if seen is None:
                     # What stays is looked for once more, now that it is known what was there before: another step of
                     # this run may be publishing its part of it with the new columns.
-                    seen = attempt.table.version()
+                    seen = attempt.table.newest()
                     continue
                 gone += _make_room(attempt, error, seen)
                 seen = None
@@ -179,7 +192,7 @@ _TRIES = 20
 """How often steps of one run that change the same table's columns side by side may get into each other's way."""
 
 
-def _make_room(attempt: Attempt, error: ColumnsChanged, since: int) -> list[Fact]:
+def _make_room(attempt: Attempt, error: ColumnsChanged, since: TableVersion) -> list[Fact]:
     """Take away partitions that can't be read with the new columns, if the run makes all of them anew.
 
     Raises:
@@ -216,18 +229,20 @@ def _words(partitions: PartitionSet) -> str:
     return " ".join(f"--partition={shlex.quote(key)}" for key in partitions)
 
 
-def _after_own(attempt: Attempt, partitions: PartitionSet, since: int | None) -> int | None:
+def _after_own(attempt: Attempt, partitions: PartitionSet, since: TableVersion | None) -> TableVersion | None:
     """The version up to which nothing came between but what this very run has taken away, to make it anew."""
-    later = since
-    for publication in attempt.table.publications(after=since):
+    from lakehouse.io import TableVersion
+
+    later, touched = since, False
+    for publication in attempt.table.publications(after=since.number if since else None):
         facts = from_payload(publication.payload, publication.version)
         touching = [
             f for f in facts if f.status.committed and partitions.partitions.from_pairs(f.partitions) & partitions
         ]
         if any(f.run != attempt.run.id or f.status is not Status.WIPED for f in touching):
             return since
-        later = publication.version
-    return later
+        later, touched = TableVersion(publication.version, publication.mark), touched or bool(touching)
+    return later if touched else since
 
 
 def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
@@ -237,6 +252,7 @@ def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
 
     Raises:
         LineageError: it can't be written, and nothing was published
+        TableMismatch: what was published is not there any more, or lineage tells of another table
     """
     store, asset = attempt.home.lineage_store, attempt.asset.key
     version = max((f.version for f in facts if f.version is not None), default=None)
@@ -244,12 +260,9 @@ def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
         store.append(facts)
         return None
     try:
-        # What others published before and were stopped from recording comes first: so that a recorded version means
-        # that all before it are recorded too, and looking for gaps stays cheap.
-        behind = unrecorded(attempt.table, store, asset, below=version)
-        if behind:
-            store.append(behind)
-        store.append(facts)
+        store.append(to_record(attempt.table, asset, store.newest(asset), facts, version=version))
+    except TableMismatch:
+        raise
     except (LineageError, StorageError) as error:
         return (
             f"{asset}: published as version {version}, but not recorded: {error.message}; "

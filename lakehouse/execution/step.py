@@ -18,6 +18,7 @@ from lakehouse.execution.outlook import Outlook
 from lakehouse.execution.pins import Pins
 from lakehouse.execution.publish import (
     Ready,
+    begin,
     failure,
     hold_back,
     publish,
@@ -72,9 +73,9 @@ def run_step(
     done = [leave_out(this, outlook, pins)]
     if outlook.todo:
         with recording_failure(this, outlook.todo, pins):
-            since = this.table.version()
+            this = begin(this)
             sources = look_at_sources(this, outlook.todo, pins)
-        make = partial(make_part, this, sources, since)
+        make = partial(make_part, this, sources)
         divided = divide(make, outlook.todo, may_divide=this.is_last, seconds=step.asset.retry.timeout)
         done += conclude(this, outlook.todo, sources.pins, divided)
     return replace(merge(done), seconds=time.perf_counter() - this.clock)
@@ -91,13 +92,12 @@ def leave_out(attempt: Attempt, outlook: Outlook, pins: Pins) -> StepResult:
     return replace(left, skipped=outlook.blocked, error=outlook.why, facts=(fact,))
 
 
-def make_part(attempt: Attempt, sources: Sources, since: int | None, part: PartitionSet) -> Made | Bad:
+def make_part(attempt: Attempt, sources: Sources, part: PartitionSet) -> Made | Bad:
     """Have the asset's function make some partitions of a step, and publish them.
 
     Parameters:
         attempt: the step
         sources: what it reads
-        since: the version of its table that it began with
         part: which partitions
 
     Returns:
@@ -116,7 +116,7 @@ def make_part(attempt: Attempt, sources: Sources, since: int | None, part: Parti
             return Bad(part, error)
         record_failure(attempt, part, sources.pins, error)
         raise
-    return Made(finish(attempt, ready, since), ready.audited.well)
+    return Made(finish(attempt, ready), ready.audited.well)
 
 
 def prepare(
@@ -144,20 +144,20 @@ def prepare(
         return hold_back(attempt, candidate, audited, pins)
 
 
-def finish(attempt: Attempt, ready: Ready, since: int | None) -> StepResult:
+def finish(attempt: Attempt, ready: Ready) -> StepResult:
     """Publish what passed, and record the outcome of all of it.
 
     Parameters:
         attempt: the step
         ready: what was staged and audited
-        since: the version of its table that the step began with
     """
     audit = ready.audited.audit
     facts = list(ready.held)
     if audit.passed:
         with recording_failure(attempt, audit.passed, ready.pins, ready.held):
-            facts += publish(attempt, ready, since)
-    unrecorded = record(attempt, facts)
+            facts += publish(attempt, ready)
+    with recording_failure(attempt, audit.passed, ready.pins, ready.held):
+        unrecorded = record(attempt, facts)
     discard(attempt.table, ready.candidate.staged, published=audit.passed)
     return replace(
         StepResult.nothing(attempt.step),

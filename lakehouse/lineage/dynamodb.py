@@ -244,11 +244,19 @@ class DynamoDBLineage:
 
     def latest_version(self, asset: str) -> int | None:
         """The highest table version that a fact of the asset names; None: never published."""
+        newest = self.newest(asset)
+        return newest[0].version if newest else None
+
+    def newest(self, asset: str) -> list[Fact]:
+        """The facts of the asset that name its highest table version, in the order of their ids."""
+        found: list[Fact] = []
         for pointer in self._query(f"version#{asset}", ScanIndexForward=False, Limit=10):
-            for fact in self._pointed_at([pointer]):
-                if fact.version is not None and _version_key(fact.version, fact.id) == pointer["sk"]["S"]:
-                    return fact.version
-        return None
+            key = pointer["sk"]["S"]
+            if found and not key.startswith(_version_key(found[0].version or 0, "")):
+                break
+            facts = self._pointed_at([pointer])
+            found += [one for one in facts if one.version is not None and _version_key(one.version, one.id) == key]
+        return sorted(found, key=lambda fact: fact.id)
 
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,30 +130,33 @@ def observe(asset: Asset, known: AssetState) -> list[Fact]:
         StepError, StorageError: as [look][]
     """
     versions = look(asset).versions
-    changed = observation(asset, versions, known.digests(known.present))
+    changed = observation(asset, versions, known.digests(known.present), known.version)
     gone = known.present - asset.partitions.of_keys(versions)
     facts = [changed] if changed else []
-    return [*facts, _fact(asset, Status.WIPED, gone, "")] if gone else facts
+    return [*facts, _fact(asset, Status.WIPED, gone, "", known.version)] if gone else facts
 
 
-def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, str]) -> Fact | None:
+def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, str], after: int | None) -> Fact | None:
     """What of some versions is another than what is known, as a fact; None: nothing is.
 
     Parameters:
         asset: the external asset
         versions: what was found, by partition key
         known: what stands for what was found before, by partition key
+        after: the version as of which that is known; None: nothing is
     """
     digests = {key: _digest(version) for key, version in versions.items()}
     changed = asset.partitions.of_keys(key for key, digest in digests.items() if known.get(key) != digest)
     if not changed:
         return None
-    return _fact(asset, Status.OBSERVED, changed, "".join(digests[key] for key in changed))
+    return _fact(asset, Status.OBSERVED, changed, "".join(digests[key] for key in changed), after)
 
 
-def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str) -> Fact:
-    # Time stands where others have the version of their table: two who look at once need two numbers.
-    return Recorder(asset=asset.key).fact(status, partitions, version=time.time_ns() // 1000, digests=digests)
+def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str, after: int | None) -> Fact:
+    # Where others have the version of their table: a number after all that are known, whatever the clock says, and one
+    # of its own for each of two who look at once.
+    version = max(time.time_ns() // 1000, (-1 if after is None else after) + 1 + secrets.randbelow(1_000_000))
+    return Recorder(asset=asset.key).fact(status, partitions, version=version, digests=digests)
 
 
 def _digest(version: str) -> str:

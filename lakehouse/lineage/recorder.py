@@ -40,6 +40,7 @@ class Recorder:
         engine: what runs it
         flow_run: Prefect's flow run; task_run: Prefect's task run
         table: URI of the asset's table
+        after: the table version that it begins with; sequence: of what it is planned after; see [Fact][]
         code_version: of the asset's function; schema_version: of its schema; checks_version: of its checks
 
     Examples:
@@ -58,6 +59,8 @@ class Recorder:
     flow_run: str | None = None
     task_run: str | None = None
     table: str = ""
+    after: int | None = None
+    sequence: int = 0
     code_version: str = ""
     schema_version: str = ""
     checks_version: str = ""
@@ -86,6 +89,8 @@ class Recorder:
             flow_run=self.flow_run,
             task_run=self.task_run,
             table=self.table,
+            after=self.after,
+            sequence=self.sequence,
             code_version=self.code_version,
             schema_version=self.schema_version,
             checks_version=self.checks_version,

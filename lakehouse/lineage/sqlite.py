@@ -152,6 +152,11 @@ class SqliteLineage:
         version: int | None = rows[0][0] if rows else None
         return version
 
+    def newest(self, asset: str) -> list[Fact]:
+        """The facts of the asset that name its highest table version, in the order of their ids."""
+        newest = "SELECT max(version) FROM facts WHERE asset = ?"
+        return self._facts(f"SELECT body FROM facts WHERE asset = ? AND version = ({newest}) ORDER BY id", asset, asset)
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         return self._facts("SELECT body FROM facts WHERE run = ? ORDER BY id, asset", run)
@@ -187,15 +192,15 @@ class SqliteLineage:
     def close(self) -> None:
         """Nothing is held open between calls."""
 
-    def _facts(self, query: str, value: str) -> list[Fact]:
-        return [Fact.from_json(body) for (body,) in self._select(query, value)]
+    def _facts(self, query: str, *values: str) -> list[Fact]:
+        return [Fact.from_json(body) for (body,) in self._select(query, *values)]
 
-    def _select(self, query: str, value: str) -> list[tuple[Any, ...]]:
+    def _select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         with self._clear_errors("read"):
             if not self.path.exists():
                 return []
             with closing(self._connect("rw")) as connection:
-                return connection.execute(query, (value,)).fetchall() if self._is_ours(connection) else []
+                return connection.execute(query, values).fetchall() if self._is_ours(connection) else []
 
     def _open_to_write(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)

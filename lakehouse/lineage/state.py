@@ -28,6 +28,7 @@ class AssetState:
             fact that says so
         formerly: keys that the asset had before it was renamed
         renames: the facts that say that partitions were renamed, oldest first
+        sequence: the highest of all facts; what is planned now comes after it
     """
 
     partitions: Partitions
@@ -38,12 +39,14 @@ class AssetState:
     rejected: tuple[tuple[PartitionSet, Fact], ...] = ()
     formerly: frozenset[str] = frozenset()
     renames: tuple[Fact, ...] = ()
+    sequence: int = 0
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact], *, version: int | None = None) -> AssetState:
         """Fold facts, in whatever order they come.
 
-        A table's own versions order its publications: clocks differ between machines, commits don't.
+        A table's own versions order its publications, and what came to nothing goes by the version that it began with:
+        clocks differ between machines, commits don't.
 
         Parameters:
             partitions: how the asset is partitioned
@@ -55,7 +58,7 @@ class AssetState:
             listed = [f for f in listed if f.version is not None and f.version <= version]
         committed = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
         # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
-        tried = sorted((f for f in listed if not f.renamed), key=lambda f: f.id, reverse=True)
+        tried = [f for f in reversed(in_order(listed)) if not f.renamed]
         rows = [f for f in committed if f.status is not Status.FORGOTTEN]
         pieces = _paint(partitions, committed)
         return cls(
@@ -67,6 +70,7 @@ class AssetState:
             tuple(piece for piece in _judged(partitions, tried) if piece[1].status is Status.REJECTED),
             frozenset(f.formerly for f in listed if f.formerly),
             tuple(sorted((f for f in listed if f.renamed), key=_order)),
+            max((f.sequence for f in listed), default=0),
         )
 
     @cached_property
@@ -162,10 +166,23 @@ def under_new_keys(facts: Iterable[Fact]) -> list[Fact]:
     Of a partition whose key another one has taken nothing is left but its place, with an empty key.
     """
     listed = list(facts)
-    for rename in sorted((f for f in listed if f.renamed), key=_order):
+    renames = sorted((f for f in listed if f.renamed), key=_order)
+    places = _places(listed) if renames else {}
+    for rename in renames:
         keys = _keys(rename)
-        listed = [_renamed(f, keys) if _before(f, rename) else f for f in listed]
+        listed = [_renamed(f, keys) if places[f.id] < _version(rename) else f for f in listed]
     return listed
+
+
+def in_order(facts: Iterable[Fact]) -> list[Fact]:
+    """Facts in the order in which they came about, oldest first, whatever the clocks of those who wrote them said.
+
+    What was committed goes by its version. What came to nothing comes after the version that it began with, and before
+    the next one; several of those by their sequence.
+    """
+    listed = list(facts)
+    places = _places(listed)
+    return sorted(listed, key=lambda f: (places[f.id], f.version is None, f.sequence, f.id))
 
 
 def new_keys(pairs: Pairs, renames: Iterable[Fact], version: int | None) -> Pairs:
@@ -200,12 +217,17 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     newest = max(facts, key=_order, default=None)
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
+    last = max(facts, key=lambda f: (f.sequence, _order(f)), default=None)
+    needed |= {last.id} if last is not None and last.sequence else set()
     state = AssetState.fold(partitions, facts)
     needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
     # What came after a rejection ends it, also where it is neither current nor the last attempt by now.
-    needed |= {f.id for _, f in _judged(partitions, sorted(under_new_keys(facts), key=lambda f: f.id, reverse=True))}
+    needed |= {f.id for _, f in _judged(partitions, in_order(under_new_keys(facts))[::-1])}
+    # What an older release wrote of attempts has its place by the newest version that was recorded before.
+    needed |= {places[id] for id in needed if id in places} if (places := _newest_before(facts)) else set()
     for version in set(versions):
-        needed |= {f.id for _, f in AssetState.fold(partitions, facts, version=version).current}
+        then = AssetState.fold(partitions, facts, version=version)
+        needed |= {f.id for _, f in (*then.current, *then.gone)}
     return [f for f in facts if f.id not in needed]
 
 
@@ -218,8 +240,29 @@ def _order(fact: Fact) -> tuple[int, str]:
     return _version(fact), fact.id
 
 
-def _before(fact: Fact, rename: Fact) -> bool:
-    return fact.id < rename.id if fact.version is None else fact.version < _version(rename)
+def _newest_before(facts: Iterable[Fact]) -> dict[str, str]:
+    """For each fact that says nothing of the version that it began with, the fact that made the newest one before."""
+    found: dict[str, str] = {}
+    newest: Fact | None = None
+    for fact in sorted(facts, key=lambda f: f.id):
+        if fact.version is not None and (newest is None or fact.version > _version(newest)):
+            newest = fact
+        elif fact.version is None and fact.after is None and newest is not None:
+            found[fact.id] = newest.id
+    return found
+
+
+def _places(facts: Iterable[Fact]) -> dict[str, int]:
+    """The table version that each fact made, or began with."""
+    places: dict[str, int] = {}
+    newest = -1
+    for fact in sorted(facts, key=lambda f: f.id):
+        if fact.version is not None:
+            newest = max(newest, fact.version)
+        # One that doesn't say what it began with is of an older release: of that, only its time is known.
+        known = fact.version if fact.version is not None else fact.after
+        places[fact.id] = newest if known is None else known
+    return places
 
 
 def _since(facts: Iterable[Fact], version: int | None) -> list[Fact]:

@@ -61,6 +61,10 @@ class LineageReader(Protocol):
         """The highest table version that a fact of the asset names; None: never published."""
         ...
 
+    def newest(self, asset: str) -> list[Fact]:
+        """The facts of the asset that name its highest table version, in the order of their ids."""
+        ...
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         ...

@@ -124,6 +124,10 @@ class Maintenance:
     def rebuild(self, targets: Targets | None = None) -> Change:
         """Record again what the tables' own logs say, as far as lineage doesn't know it.
 
+        Where a table was removed, put back or replaced, so that it isn't the one that lineage tells of, lineage follows
+        it: what the table doesn't have counts as not there, what it has otherwise as changed, and the table goes on
+        from a version that nobody has read yet. Nothing else may be publishing to it meanwhile.
+
         Parameters:
             targets: which assets; None: all
         """

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import (
-    shorten,
-)
+from lakehouse.errors import TableMismatch, shorten
 from lakehouse.execution.candidate import stage_nothing
 from lakehouse.lineage import Status
 from lakehouse.lineage.table_log import to_payload
 from lakehouse.maintenance.changes import Action, Change
+from lakehouse.maintenance.rebuilding import rebuild
 from lakehouse.maintenance.wording import named, rows_of, words
 from lakehouse.maintenance.workspace import KnownAsset, Workspace
-from lakehouse.partitions import PartitionSelection, PartitionSet
+from lakehouse.partitions import WHOLE_MARK, PartitionSelection, PartitionSet
 
 
 def forget(work: Workspace, asset: Asset | str, partitions: PartitionSelection | None = None) -> Change:
@@ -34,7 +34,13 @@ def forget(work: Workspace, asset: Asset | str, partitions: PartitionSelection |
 def wipe(work: Workspace, asset: Asset | str, partitions: PartitionSelection | None = None) -> Change:
     """See [Maintenance.wipe][]."""
     found = work.see_stored(work.lake.graph[asset])
-    known = work.look(found)
+    try:
+        known = work.look(found)
+    except TableMismatch:
+        # Somebody has removed all of it already.
+        if work.table(found).version() is not None or partitions not in (None, WHOLE_MARK):
+            raise
+        return replace(rebuild(work, found), title=f"wipe {found.key}")
     there = known.stored(found)
     part = work.chosen(found, partitions, known.state.present | there)
     title = f"wipe {named(found, part)}"
@@ -53,7 +59,7 @@ def wipe(work: Workspace, asset: Asset | str, partitions: PartitionSelection | N
 
 
 def _forget(work: Workspace, asset: Asset, known: KnownAsset, part: PartitionSet) -> None:
-    fact = work.recorder(asset).fact(Status.FORGOTTEN, part, finished=work.now)
+    fact = work.recorder(asset, known).fact(Status.FORGOTTEN, part, finished=work.now)
     if known.version is None:
         work.lake.lineage_store.append([fact])
         return
@@ -63,7 +69,7 @@ def _forget(work: Workspace, asset: Asset, known: KnownAsset, part: PartitionSet
 
 def _wipe(work: Workspace, asset: Asset, known: KnownAsset, part: PartitionSet) -> None:
     rows = sum(known.table.rows(part, version=known.version).values())
-    fact = work.recorder(asset).fact(Status.WIPED, part, rows=rows, finished=work.now)
+    fact = work.recorder(asset, known).fact(Status.WIPED, part, rows=rows, finished=work.now)
     staged = stage_nothing(known.table, asset, fact.id)
     try:
         known.table.publish(staged, part, payload=to_payload([fact]), since=known.version)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.selection import Targets
-from lakehouse.durations import parse_duration
+from lakehouse.durations import format_duration, parse_duration
 from lakehouse.errors import (
     LakehouseError,
 )
@@ -23,6 +23,7 @@ from lakehouse.maintenance.workspace import KnownAsset, Workspace
 from lakehouse.partitions import PartitionSet
 
 if TYPE_CHECKING:
+    from lakehouse.io.delta import DeltaLakeTable
     from lakehouse.io.inventory import Inventory, StoredFile
 
 
@@ -80,7 +81,8 @@ def _retain(
     recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}
     ids = [f.id for f in spare if f.finished < oldest and f.id in recorded]
     if ids:
-        actions.append(work.drop(asset.key, ids))
+        drop = work.drop(asset.key, ids)
+        actions.append(replace(drop, do=partial(_if_old, work, known.table, drop.do)))
 
 
 def _delete(
@@ -96,7 +98,25 @@ def _delete(
 
     if files:
         text = f"{files_of(noun, files)} {which} removed"
-        actions.append(Action(asset.key, text, partial(delete, known.table, files), tuple(f.uri for f in files)))
+        do = partial(_if_old, work, known.table, partial(delete, known.table, files))
+        actions.append(Action(asset.key, text, do, tuple(f.uri for f in files)))
+
+
+def _if_old(work: Workspace, table: DeltaLakeTable, remove: Callable[[], None]) -> None:
+    """Remove what is old by this machine's clock, if that isn't ahead of the one that files are dated by.
+
+    Raises:
+        LakehouseError: it is
+    """
+    from lakehouse.io.inventory import clock
+
+    if work.by_clock and (ahead := work.now - clock(table)) > _SKEW:
+        raise LakehouseError(
+            f"the clock of this machine is {format_duration(ahead)} ahead of the one that the files of {table.uri} are "
+            "dated by: what seems to be old may be in use; nothing of it was removed",
+            hint="set the clock, and call this again",
+        )
+    remove()
 
 
 def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
@@ -115,6 +135,7 @@ def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
 
 
 _GRACE = timedelta(days=1)
+_SKEW = timedelta(hours=1)
 
 
 def _kept(there: Inventory, oldest: datetime, versions: int | None, now: datetime) -> list[int]:

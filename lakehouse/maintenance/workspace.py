@@ -41,6 +41,7 @@ class Workspace:
     def __init__(self, lake: Lakehouse, *, now: datetime | None = None) -> None:
         self.lake = lake
         self.now = now or datetime.now(UTC)
+        self.by_clock = now is None
         self._known: dict[str, KnownAsset] = {}
 
     def table(self, asset: Asset) -> DeltaLakeTable:
@@ -65,11 +66,15 @@ class Workspace:
 
     def record(self, asset: Asset) -> None:
         """Write down what a commit says; if a kill comes first, the next run does."""
-        self.lake.lineage_store.append(unrecorded(self.table(asset), self.lake.lineage_store, asset.key))
+        store = self.lake.lineage_store
+        store.append(unrecorded(self.table(asset), asset.key, store.newest(asset.key)))
 
-    def recorder(self, asset: Asset) -> Recorder:
+    def recorder(self, asset: Asset, known: KnownAsset | None = None) -> Recorder:
+        """Makes the facts of a change of an asset, after all that is known of it."""
         table = "" if asset.external else self.table(asset).uri
-        return Recorder(asset=asset.key, started=self.now, engine="state", table=table)
+        after = -1 if known is None or known.version is None else known.version
+        sequence = known.state.sequence + 1 if known is not None else 0
+        return Recorder(asset=asset.key, started=self.now, engine="state", table=table, after=after, sequence=sequence)
 
     def assets(self, targets: Targets | None) -> list[Asset]:
         chosen = self.lake.graph if targets is None else self.lake.select(targets)

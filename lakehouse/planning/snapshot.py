@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeVar, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.errors import LakehouseError, StepError, StorageError
+from lakehouse.errors import LakehouseError, StepError, StorageError, TableMismatch
 from lakehouse.lineage import AssetState, Fact, LineageReader
 from lakehouse.lineage.dynamic_partitions import dynamics, registered
 from lakehouse.lineage.observations import observe
-from lakehouse.lineage.table_log import unrecorded
+from lakehouse.lineage.table_log import facts_in_log, unrecorded
 from lakehouse.partitions import Dynamic, Present
 from lakehouse.redaction import logger
 
@@ -116,7 +116,9 @@ def take_snapshot(
             if asset.external:
                 found = _observed(asset, facts) if look else []
             else:
-                found = unrecorded(table(asset), lineage, asset.key)
+                found = unrecorded(table(asset), asset.key, _newest(facts))
+        except TableMismatch as error:
+            return _of_table(asset, table(asset), facts, error)
         except (StorageError, StepError) as error:
             return Known(AssetState.fold(asset.partitions, facts), tuple(facts), (), error)
         ids = {fact.id for fact in facts}
@@ -126,6 +128,23 @@ def take_snapshot(
     listed = list(assets)
     known = dict(zip((asset.key for asset in listed), in_parallel(know, listed), strict=True))
     return Snapshot(known, _present(graph, lineage, known, now))
+
+
+def _newest(facts: Sequence[Fact]) -> list[Fact]:
+    """Those that name the highest table version."""
+    version = max((fact.version for fact in facts if fact.version is not None), default=None)
+    return [fact for fact in facts if version is not None and fact.version == version]
+
+
+def _of_table(asset: Asset, table: TableReader, recorded: Sequence[Fact], fault: TableMismatch) -> Known:
+    """What is known of an asset if lineage tells of another table: what the table itself says, and what failed."""
+    try:
+        facts = facts_in_log(table, asset.key)
+    except StorageError as error:
+        return Known(AssetState.fold(asset.partitions, ()), (), (), error)
+    ids = {fact.id for fact in facts}
+    facts += [fact for fact in recorded if not fact.status.committed and fact.id not in ids]
+    return Known(AssetState.fold(asset.partitions, facts), tuple(facts), (), fault)
 
 
 def in_parallel(ask: Callable[[T], U], about: Sequence[T]) -> list[U]:

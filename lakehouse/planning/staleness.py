@@ -101,8 +101,9 @@ def stale(
         reasons.add(Cause.INPUT, asset.partitions.union(touched), edge.asset.key)
     reasons.add(Cause.HELD, held)
     if asset.freshness is not None and asset.freshness.max_age is not None:
-        oldest = Present.of(now).now - asset.freshness.max_age
-        aged = asset.partitions.union(part for part, fact in made if fact.finished < oldest)
+        clock, age = Present.of(now).now, asset.freshness.max_age
+        # What was made further ahead than that was made by a machine whose clock is wrong: nobody knows how old it is.
+        aged = asset.partitions.union(part for part, fact in made if not -age <= clock - fact.finished <= age)
         if isinstance(asset.partitions, TimePartitions):
             newest = asset.partitions.all(now)
             aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))

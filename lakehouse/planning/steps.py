@@ -52,6 +52,7 @@ class Step:
         now: the present as the plan saw it
         chunk: number of the chunk, the same for assets that are partitioned alike
         digests: what stands for the rows that are there, by partition key; since: the table version that has them
+        sequence: of what becomes of it; see [lakehouse.lineage.Fact][]
         rows: how many rows it may come to, going by what was published before; None: nothing was
         rest: what other steps of the plan are to make of the same asset, whatever happens; None: nothing
     """
@@ -65,6 +66,7 @@ class Step:
     chunk: int = 0
     digests: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     since: int | None = None
+    sequence: int = 0
     rows: int | None = None
     rest: PartitionSet | None = field(default=None, repr=False)
 
@@ -117,6 +119,7 @@ def _step(demand: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, S
         chunk=chunk,
         digests=state.digests(part),
         since=state.version,
+        sequence=state.sequence + 1,
         rows=None if each is None else round(each * len(part)),
     )
 

@@ -57,6 +57,11 @@ class MemoryLineage:
         """The highest table version that a fact of the asset names; None: never published."""
         return max((f.version for f in self.facts(asset) if f.version is not None), default=None)
 
+    def newest(self, asset: str) -> list[Fact]:
+        """The facts of the asset that name its highest table version, in the order of their ids."""
+        version = self.latest_version(asset)
+        return [fact for fact in self.facts(asset) if version is not None and fact.version == version]
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         return self._where(lambda fact: fact.run == run)
@@ -213,6 +218,18 @@ class LineageConformance:
             lineage.append([sample_fact(number, version=version)])
         lineage.append([sample_fact(9, asset="silver.weather", version=500)])
         assert lineage.latest_version("silver.flights") == 100
+
+    def test_the_newest_facts_are_those_of_the_highest_version(self, lineage: LineageStore) -> None:
+        assert lineage.newest("silver.flights") == []
+        facts = [
+            sample_fact(number, version=version) for number, version in enumerate([9, 100, None, 23, 100], start=1)
+        ]
+        lineage.append([*facts, sample_fact(9, asset="silver.weather", version=500)])
+        assert lineage.newest("silver.flights") == [facts[1], facts[4]]
+        lineage.remove("silver.flights", [facts[1].id, facts[4].id])
+        assert lineage.newest("silver.flights") == [facts[3]]
+        lineage.append([sample_fact(7, asset="silver.none", status=Status.FAILED, version=None)])
+        assert lineage.newest("silver.none") == []
 
     def test_version_zero_is_a_version(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(version=0)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, final
 from zoneinfo import ZoneInfo
 
@@ -594,6 +597,99 @@ class TableConformance:
             winners = [won for won in pool.map(work, range(4)) if won]
         assert len(winners) == 1
         assert content(table.scan()) == expect(DATES, {key: winners[0]})
+
+    # ── a table that is not the one it was ────────────────────────────────────────────────
+
+    def save(self, table: Any) -> Callable[[], None]:
+        """Make a backup of a table; what is returned puts it back, whatever became of the table. Override it where a
+        table is no folder on disk.
+        """
+        if hasattr(table, "save"):
+            return table.save()  # type: ignore[no-any-return]
+        folder = Path(table.uri.removeprefix("file://"))
+        backup = Path(tempfile.mkdtemp()) / "table"
+        if folder.exists():
+            shutil.copytree(folder, backup)
+
+        def put_back() -> None:
+            shutil.rmtree(folder, ignore_errors=True)
+            if backup.exists():
+                shutil.copytree(backup, folder)
+
+        return put_back
+
+    def test_a_table_that_was_removed_while_the_step_ran_is_a_conflict(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        nothing = self.save(table)
+        publish(table, DATES.frame([old], "old"), DATES.select(old))
+        began = table.newest()
+        nothing()
+        mine = table.stage(DATES.frame([new], "mine"), "mine")
+        with refused(PartitionConflict, table.uri, "removed", "hint"):
+            table.publish(mine, DATES.select(new), payload="", since=began)
+        assert table.version() is None
+        assert table.rows() == {}
+
+    def test_a_table_that_went_back_while_the_step_ran_is_a_conflict(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        first = publish(table, DATES.frame([old], "old"), DATES.select(old))
+        backup = self.save(table)
+        publish(table, DATES.frame([old], "newer"), DATES.select(old))
+        began = table.newest()
+        backup()
+        for since in (began, began and began.number):
+            mine = table.stage(DATES.frame([new], "mine"), f"mine-{since}")
+            with refused(PartitionConflict, table.uri, "hint"):
+                table.publish(mine, DATES.select(new), payload="", since=since)
+        assert table.version() == first
+        assert content(table.scan()) == expect(DATES, {old: "old"})
+
+    def test_another_table_of_as_many_versions_is_a_conflict(self, new_table: NewTable) -> None:
+        table, (old, new, other, *_) = new_table(), DATES.keys
+        nothing = self.save(table)
+        for tag in ("old", "newer"):
+            publish(table, DATES.frame([old], tag), DATES.select(old))
+        began = table.newest()
+        nothing()
+        for tag in ("theirs", "theirs", "theirs"):
+            version = publish(table, DATES.frame([other], tag), DATES.select(other))
+        mine = table.stage(DATES.frame([new], "mine"), "mine")
+        with refused(PartitionConflict, table.uri, "replaced", "hint"):
+            table.publish(mine, DATES.select(new), payload="", since=began)
+        assert table.version() == version
+        assert content(table.scan()) == expect(DATES, {other: "theirs"})
+
+    def test_a_table_that_was_put_back_as_it_was_is_the_same(self, new_table: NewTable) -> None:
+        table, (old, new, *_) = new_table(), DATES.keys
+        publish(table, DATES.frame([old], "old"), DATES.select(old))
+        began = table.newest()
+        self.save(table)()
+        mine = table.stage(DATES.frame([new], "mine"), "mine")
+        table.publish(mine, DATES.select(new), payload="", since=began)
+        assert content(table.scan()) == expect(DATES, {old: "old", new: "mine"})
+
+    def test_a_candidate_that_was_removed_is_not_published(self, new_table: NewTable) -> None:
+        table, key = new_table(), DATES.keys[0]
+        for since in (None, publish(new_table(), DATES.frame([key], "x"), DATES.select(key))):
+            if since is not None:
+                publish(table, DATES.frame([key], "old"), DATES.select(key))
+            mine = table.stage(DATES.frame([key], "mine"), f"mine-{since}")
+            table.discard(mine)
+            with refused(PartitionConflict, table.uri, "removed"):
+                table.publish(mine, DATES.select(key), payload="", since=since)
+        assert content(table.scan()) == expect(DATES, {key: "old"})
+
+    def test_the_newest_version_is_known_by_its_number_and_by_what_made_it(self, new_table: NewTable) -> None:
+        table, other, key = new_table(), new_table(), DATES.keys[0]
+        assert table.newest() is None
+        for one in (table, other):
+            publish(one, DATES.frame([key], "same"), DATES.select(key), payload="same")
+        made, theirs = table.newest(), other.newest()
+        assert made is not None
+        assert theirs is not None
+        assert (made.number, made) == (table.version(), table.newest())
+        assert (made.mark, made.number) != (theirs.mark, theirs.number), "two tables, however alike"
+        assert [one.mark for one in table.publications(after=None)] == [made.mark]
 
     # ── tables that are not partitioned ───────────────────────────────────────────────────
 

@@ -39,7 +39,10 @@ def _logs(draw: st.DrawFn) -> tuple[Partitions, list[Fact]]:
         covered = PartitionSet(partitions, tuple(draw(st.lists(spans, max_size=3))))
         status = draw(st.sampled_from(Status))
         version = draw(st.none() | st.integers(0, 6))
-        facts.append(sample_fact(number, partitions=covered.to_pairs(), status=status, version=version))
+        began = draw(st.none() | st.integers(-1, 6)) if version is None else None
+        sequence = draw(st.integers(0, 3))
+        values = {"status": status, "version": version, "after": began, "sequence": sequence}
+        facts.append(sample_fact(number, partitions=covered.to_pairs(), **values))
     return partitions, facts
 
 
@@ -53,11 +56,18 @@ def _as_dict(pieces: tuple[tuple[PartitionSet, Fact], ...]) -> dict[int, Fact]:
     return found
 
 
+def _place(fact: Fact, facts: list[Fact]) -> tuple[int, bool, int, str]:
+    """Where a fact belongs: at its version, or after the one that it began with; of what doesn't say, by its time."""
+    earlier = [f.version for f in facts if f.version is not None and f.id < fact.id]
+    began = max(earlier, default=-1) if fact.after is None else fact.after
+    return began if fact.version is None else fact.version, fact.version is None, fact.sequence, fact.id
+
+
 def _naive(partitions: Partitions, facts: list[Fact]) -> tuple[dict[int, Fact], dict[int, Fact]]:
     """The same fold, one partition at a time."""
     current: dict[int, Fact] = {}
     attempts: dict[int, Fact] = {}
-    for fact in sorted(facts, key=lambda fact: fact.id):
+    for fact in sorted(facts, key=lambda fact: _place(fact, facts)):
         for ordinal in partitions.from_pairs(fact.partitions).ordinals():
             attempts[ordinal] = fact
     for fact in sorted(facts, key=lambda fact: (-1 if fact.version is None else fact.version, fact.id)):

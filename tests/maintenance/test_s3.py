@@ -109,3 +109,38 @@ def test_a_retention_and_a_wipe(tmp_path: Path, bucket: str) -> None:
     assert set(before) - set(_objects(bucket, "")) == gone
     assert lake.load("silver.clean").collect().height == 5
     assert not Maintenance(lake, now=later).retain(keep="30d")
+
+
+def test_a_table_that_was_removed_goes_on_from_a_later_version(tmp_path: Path, bucket: str) -> None:
+    lake = _open(tmp_path, DAILY, bucket)
+    refresh(lake)
+    store = Location.of(f"s3://{bucket}/lake/bronze/readings").store()
+    store.delete([str(one["path"]) for page in store.list() for one in page])
+    with pytest.raises(LakehouseError, match="there is no table at"):
+        refresh(lake)
+    assert not lake.status(OLD)[0].present
+    Maintenance(lake).wipe(OLD, "*").apply()
+    assert not lake.status(OLD)[0].fault
+    assert lake.load(OLD).collect().height == 0
+    refresh(lake)
+    assert present(lake, OLD) == present(lake, "silver.clean") == DAYS
+    assert outdated(lake) == {}
+    assert min(path for path in _objects(bucket, "bronze/readings/_delta_log")) > f"{1:020}"
+    lake = _open(tmp_path, RENAMED, bucket)
+    Maintenance(lake).rename(OLD, NEW).apply()
+    assert present(lake, NEW) == DAYS
+    Maintenance(lake).retain(versions=1).apply()
+    assert lake.load(NEW).collect().height == 5
+
+
+def test_a_table_that_went_back_goes_on_from_a_later_version(tmp_path: Path, bucket: str) -> None:
+    lake = _open(tmp_path, DAILY, bucket)
+    refresh(lake)
+    lake.materialize(OLD, "2013-01-02", engine="inline")
+    store = Location.of(f"s3://{bucket}/lake/bronze/readings").store()
+    store.delete([max(path for path in _objects(bucket, "bronze/readings") if path.startswith("_delta_log/000"))])
+    Maintenance(lake).rebuild(OLD).apply()
+    assert present(lake, OLD) == DAYS
+    assert lake.table(lake.graph[OLD]).version() == 2
+    refresh(lake)
+    assert outdated(lake) == {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -34,6 +36,22 @@ class TestDisk(TableConformance):
 @pytest.mark.aws
 class TestS3(TableConformance):
     brief = True
+
+    def save(self, table: Any) -> Callable[[], None]:
+        store = table.location.store()
+
+        def there() -> list[str]:
+            return [str(one["path"]) for page in store.list() for one in page]
+
+        kept = {path: bytes(store.get(path).bytes()) for path in there()}
+
+        def put_back() -> None:
+            if paths := there():
+                store.delete(paths)
+            for path, data in kept.items():
+                store.put(path, data)
+
+        return put_back
 
     @pytest.fixture
     def new_table(self, bucket: str) -> NewTable:
