@@ -1,0 +1,21 @@
+"""Each benchmark runs: every case once, tiny, without the peer. What it measures is no matter here."""
+
+import os
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SUBJECTS = [file for file in sorted(BENCHMARKS.glob("*.py")) if "\nfrom harness import" in file.read_text()]
+# The peer's own scripts need the peer's environment.
+OURS = [file for file in SUBJECTS if not file.stem.startswith("dagster_")]
+
+
+@pytest.mark.parametrize("script", [pytest.param(file, id=file.stem) for file in OURS])
+def test_a_benchmark_runs(script: Path) -> None:
+    # They import what lies beside them, which a safe path leaves out.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = run([sys.executable, script, "--smoke"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
