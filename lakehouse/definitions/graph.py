@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, final
@@ -93,9 +93,11 @@ class AssetGraph:
         order = _order(edges)
         self._assets = MappingProxyType({key: found[key] for key in order})
         self._edges = MappingProxyType({key: edges[key] for key in order})
-        self._consumers: dict[str, tuple[str, ...]] = {
-            key: tuple(k for k in order if any(e.asset.key == key for e in edges[k])) for key in order
-        }
+        consumers: dict[str, list[str]] = {key: [] for key in order}
+        for key in order:
+            for source in dict.fromkeys(edge.asset.key for edge in edges[key]):
+                consumers[source].append(key)
+        self._consumers = {key: tuple(found) for key, found in consumers.items()}
         for asset in self:
             _check_comparisons(asset)
             _check_columns(asset, self._edges[asset.key])
@@ -124,20 +126,24 @@ class AssetGraph:
 
     def ancestors(self, asset: Asset | str) -> tuple[Asset, ...]:
         """Everything that an asset depends on, however far, producers first."""
-        return self._reach(self[asset].key, lambda key: [e.asset.key for e in self._edges[key]])
+        return self._reach([self[asset].key], self._sources)
 
     def involved(self, targets: Iterable[Asset]) -> list[Asset]:
         """Some assets and everything that they depend on, producers first."""
-        needed = {a.key for target in targets for a in (target, *self.ancestors(target))}
-        return [asset for asset in self if asset.key in needed]
+        keys = {self[target].key for target in targets}
+        needed = keys.union(asset.key for asset in self._reach(keys, self._sources))
+        return [asset for key, asset in self._assets.items() if key in needed]
 
     def descendants(self, asset: Asset | str) -> tuple[Asset, ...]:
         """Everything that depends on an asset, however far, producers first."""
-        return self._reach(self[asset].key, lambda key: self._consumers[key])
+        return self._reach([self[asset].key], self._consumers.__getitem__)
 
-    def _reach(self, start: str, neighbours: Any) -> tuple[Asset, ...]:
+    def _sources(self, key: str) -> list[str]:
+        return [edge.asset.key for edge in self._edges[key]]
+
+    def _reach(self, starts: Iterable[str], neighbours: Callable[[str], Iterable[str]]) -> tuple[Asset, ...]:
         seen: set[str] = set()
-        waiting = [start]
+        waiting = list(starts)
         while waiting:
             new = [k for k in neighbours(waiting.pop()) if k not in seen]
             seen.update(new)

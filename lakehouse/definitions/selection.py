@@ -56,7 +56,7 @@ def select(graph: AssetGraph, targets: Targets) -> tuple[Asset, ...]:
     elif isinstance(targets, Asset):
         keys = {graph[targets].key}
     elif isinstance(targets, Iterable):
-        keys = {asset.key for target in targets for asset in select(graph, target)}
+        keys = {key for target in targets for key in _keys(graph, target)}
     else:
         raise SelectionError(f"{targets!r} is no asset", hint="name an asset, a selection such as +gold.*, or several")
     if not keys:
@@ -64,7 +64,11 @@ def select(graph: AssetGraph, targets: Targets) -> tuple[Asset, ...]:
             f"{targets!r} selects no asset; there are {shorten(graph.assets)}",
             hint="lakehouse ls shows them all",
         )
-    return tuple(asset for asset in graph if asset.key in keys)
+    return tuple(asset for key, asset in graph.assets.items() if key in keys)
+
+
+def _keys(graph: AssetGraph, target: Targets) -> Iterable[str]:
+    return [graph[target].key] if isinstance(target, Asset) else (asset.key for asset in select(graph, target))
 
 
 class _Parser:

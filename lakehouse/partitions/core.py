@@ -294,8 +294,34 @@ class PartitionSet:
         assert number is not None
         yield number, PartitionSet(self.partitions, tuple(chunk))
 
+    def count_cells(self, size: int, *, anchor: PartitionSet | int | None = None) -> int:
+        """How many sets [PartitionSet.cells][] makes.
+
+        Examples:
+            >>> from lakehouse import Daily
+            >>> Daily("2013-01-01").select("2013-01-01...2013-03-01").count_cells(30)
+            2
+        """
+        number, last = 0, None
+        for (low, high), origin in zip(self.spans, self._origins(anchor), strict=True):
+            first, end = (low - origin) // size, (high - 1 - origin) // size
+            number += end - first + (first != last)
+            last = end
+        return number
+
     def _cut(self, size: int, anchor: PartitionSet | int | None) -> Iterator[tuple[int, Span]]:
         """The pieces of each span with the number of the place that each lies in."""
+        for (low, high), origin in zip(self.spans, self._origins(anchor), strict=True):
+            while low < high:
+                number = (low - origin) // size
+                cut = min(high, origin + (number + 1) * size)
+                yield number, (low, cut)
+                low = cut
+
+    def _origins(self, anchor: PartitionSet | int | None) -> list[int]:
+        """For each span the ordinal that places are counted from."""
+        if not self.spans:
+            return []
         if self.partitions.scattered:
             frame = anchor if isinstance(anchor, PartitionSet) and self <= anchor else self
             lows = [low for low, _ in frame.spans]
@@ -304,16 +330,9 @@ class PartitionSet:
                 before.append(before[-1] + high - low)
             # The rank of an ordinal in the frame is its distance from this origin.
             places = [bisect_right(lows, low) - 1 for low, _ in self.spans]
-            origins = [lows[i] - before[i] for i in places]
-        else:
-            first = anchor.spans[0][0] if isinstance(anchor, PartitionSet) and anchor else anchor
-            origins = [first if isinstance(first, int) else self.spans[0][0]] * len(self.spans)
-        for (low, high), origin in zip(self.spans, origins, strict=True):
-            while low < high:
-                number = (low - origin) // size
-                cut = min(high, origin + (number + 1) * size)
-                yield number, (low, cut)
-                low = cut
+            return [lows[i] - before[i] for i in places]
+        first = anchor.spans[0][0] if isinstance(anchor, PartitionSet) and anchor else anchor
+        return [first if isinstance(first, int) else self.spans[0][0]] * len(self.spans)
 
     def to_pairs(self) -> Pairs:
         """As text for storage; [Partitions.from_pairs][] reads it back."""
@@ -322,7 +341,7 @@ class PartitionSet:
         return tuple((r.first, r.last) for r in self.ranges)
 
     def _same(self, other: PartitionSet) -> None:
-        if self.partitions.domain != other.partitions.domain:
+        if self.partitions is not other.partitions and self.partitions.domain != other.partitions.domain:
             raise PartitionError(f"{self.partitions} and {other.partitions} can't be combined")
 
     def _of(self, spans: tuple[Span, ...]) -> PartitionSet:

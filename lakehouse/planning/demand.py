@@ -40,6 +40,7 @@ class Demand:
         self.now = now
         self.reasons: dict[str, list[Reason]] = {asset.key: [] for asset in assets}
         self.kept: dict[str, PartitionSet] = {}
+        self._mappings: dict[tuple[str, str], PartitionMapping] = {}
 
     def add(self, asset: Asset, reason: Reason) -> None:
         """Want some partitions."""
@@ -61,7 +62,10 @@ class Demand:
 
     def mapping(self, asset: Asset, edge: Edge) -> PartitionMapping:
         """How the partitions of an input become those of the asset."""
-        return self.graph.mapping(asset, edge, self.now, self.ready[edge.asset.key])
+        which = asset.key, edge.parameter.name
+        if which not in self._mappings:
+            self._mappings[which] = self.graph.mapping(asset, edge, self.now, self.ready[edge.asset.key])
+        return self._mappings[which]
 
     def settle(self) -> None:
         """Follow the wants up to what they lack and down to what they change, until nothing is added."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ from lakehouse.planning.left import Left, waiting
 from lakehouse.planning.request import CHUNK, Request
 from lakehouse.planning.snapshot import Snapshot
 from lakehouse.planning.staleness import Cause, Reason
-from lakehouse.planning.steps import Step, make_steps
+from lakehouse.planning.steps import Step, Steps
 
 
 @final
@@ -38,7 +38,7 @@ class Plan:
         left: what was asked for and can't be built just now
     """
 
-    steps: tuple[Step, ...]
+    steps: Steps
     targets: tuple[Asset, ...]
     current: Mapping[str, PartitionSet]
     now: datetime
@@ -57,28 +57,18 @@ class Plan:
     @property
     def assets(self) -> tuple[Asset, ...]:
         """The assets that are built, producers first."""
-        return tuple({step.asset.key: step.asset for step in self.steps}.values())
+        return self.steps.assets
 
     def of(self, asset: Asset | str) -> tuple[Step, ...]:
         """The steps of one asset."""
-        return self._by_asset.get(asset if isinstance(asset, str) else asset.key, ())
-
-    @cached_property
-    def _by_asset(self) -> dict[str, tuple[Step, ...]]:
-        found: dict[str, list[Step]] = {}
-        for step in self.steps:
-            found.setdefault(step.asset.key, []).append(step)
-        return {key: tuple(steps) for key, steps in found.items()}
+        return self.steps.of(asset if isinstance(asset, str) else asset.key)
 
     def partitions(self, asset: Asset | str) -> PartitionSet:
         """The partitions of one asset that are built; raises KeyError if none is."""
-        steps = self.of(asset)
-        if not steps:
-            raise KeyError(asset)
-        return steps[0].asset.partitions.union(step.partitions for step in steps)
+        return self.steps.wanted[asset if isinstance(asset, str) else asset.key]
 
     def __repr__(self) -> str:
-        partitions = sum(len(step.partitions) for step in self.steps)
+        partitions = sum(map(len, self.steps.wanted.values()))
         return (
             f"Plan({count(len(self.assets), 'asset')}, {count(partitions, 'partition')}, "
             f"{count(len(self.steps), 'step')})"
@@ -114,7 +104,7 @@ def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
             hint="materialize what is made from it; lakehouse observe looks at it",
         )
     named = [asset for asset in chosen if not asset.external]
-    left = [one for asset in named if (one := _unreadable(graph, asset, snapshot))]
+    left = _unreadable(graph, named, snapshot)
     targets = [asset for asset in named if asset not in {one.asset for one in left}]
     if not targets:
         snapshot.whole()
@@ -151,11 +141,15 @@ def make_plan(graph: AssetGraph, request: Request, snapshot: Snapshot) -> Plan:
         for asset in targets
         if request.refreshes or (all_missing and asset.partitioned)
     }
-    return Plan(make_steps(demand, request.chunk or CHUNK), tuple(targets), current, now.now, tuple(left))
+    return Plan(Steps(demand, request.chunk or CHUNK), tuple(targets), current, now.now, tuple(left))
 
 
-def _unreadable(graph: AssetGraph, asset: Asset, snapshot: Snapshot) -> Left | None:
-    """That an asset, or something that it is made from, can't be read, if so: then nothing can be said of it."""
-    faults = ((one, snapshot.fault(one)) for one in graph.involved([asset]))
-    found = next(((one, fault) for one, fault in faults if fault is not None), None)
-    return Left(asset, asset.partitions.all(snapshot.now), fault=found[1]) if found else None
+def _unreadable(graph: AssetGraph, assets: Sequence[Asset], snapshot: Snapshot) -> list[Left]:
+    """Those of some assets that can't be read, or are made from one that can't: then nothing can be said of them."""
+    faults = {one.key: fault for one in graph.involved(assets) if (fault := snapshot.fault(one)) is not None}
+    if not faults:
+        return []
+    found = ((asset, next((one.key for one in graph.involved([asset]) if one.key in faults), None)) for asset in assets)
+    return [
+        Left(asset, asset.partitions.all(snapshot.now), fault=faults[key]) for asset, key in found if key is not None
+    ]

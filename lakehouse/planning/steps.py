@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final, overload
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import Edge
+from lakehouse.lineage import AssetState
 from lakehouse.partitions import Now, PartitionMapping, PartitionSet, Rule
 from lakehouse.planning.demand import Demand, union_of_reasons
 from lakehouse.planning.staleness import Cause, Reason
@@ -87,68 +89,133 @@ class Step:
         )
 
 
-def make_steps(demand: Demand, chunk: int) -> tuple[Step, ...]:
-    """The wanted partitions of each asset in chunks, producers first."""
-    wanted = {asset.key: these for asset in demand.assets if (these := demand.of(asset))}
-    # Assets that are partitioned alike are chunked at the same places, so that a chunk needs one chunk of its input.
-    alike: dict[Any, list[PartitionSet]] = {}
-    for these in wanted.values():
-        alike.setdefault(these.partitions.domain, []).append(these)
-    anchors = {domain: found[0].partitions.union(found) for domain, found in alike.items()}
-    made: dict[str, list[Step]] = {}
-    for asset in demand.assets:
-        if asset.key in wanted:
-            these = wanted[asset.key]
-            cells = these.cells(chunk, anchor=anchors[these.partitions.domain])
-            made[asset.key] = _with_rest([_step(demand, asset, part, made, number) for number, part in cells])
-    return tuple(step for steps in made.values() for step in steps)
+@final
+class Steps(Sequence[Step]):
+    """The wanted partitions of each asset in chunks, producers first; an asset's are made when they are looked at.
+
+    Parameters:
+        demand: what is wanted, and why
+        chunk: partitions in a step, at most
+    """
+
+    def __init__(self, demand: Demand, chunk: int) -> None:
+        self._demand = demand
+        self._chunk = chunk
+        self.wanted: Mapping[str, PartitionSet] = {
+            asset.key: these for asset in demand.assets if (these := demand.of(asset))
+        }
+        self.assets = tuple(asset for asset in demand.assets if asset.key in self.wanted)
+        # Assets that are partitioned alike are chunked at the same places: a chunk needs one chunk of its input.
+        alike: dict[Any, list[PartitionSet]] = {}
+        for these in self.wanted.values():
+            alike.setdefault(these.partitions.domain, []).append(these)
+        self._anchors = {domain: found[0].partitions.union(found) for domain, found in alike.items()}
+        self._places: dict[str, tuple[_Place, ...]] = {}
+        self._made: dict[str, tuple[Step, ...]] = {}
+
+    def of(self, key: str) -> tuple[Step, ...]:
+        """The steps of an asset."""
+        if key not in self._made:
+            if key not in self.wanted:
+                return ()
+            self._made[key] = self._steps(self._demand.graph[key])
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[Step]:
+        return itertools.chain.from_iterable(self.of(key) for key in self.wanted)
+
+    def __len__(self) -> int:
+        return sum(these.count_cells(self._chunk, anchor=self._anchor(these)) for these in self.wanted.values())
+
+    def __bool__(self) -> bool:
+        return bool(self.wanted)
+
+    @overload
+    def __getitem__(self, index: int) -> Step: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Step, ...]: ...
+    def __getitem__(self, index: int | slice) -> Step | tuple[Step, ...]:
+        return tuple(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Steps | tuple) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What a plan was made from doesn't travel: all of its steps do.
+        return {**self.__dict__, "_made": {key: self.of(key) for key in self.wanted}, "_demand": None}
+
+    def _anchor(self, these: PartitionSet) -> PartitionSet:
+        return self._anchors[these.partitions.domain]
+
+    def _placed(self, key: str) -> tuple[_Place, ...]:
+        """The chunks of an asset, in their order."""
+        if key not in self._places:
+            these = self.wanted.get(key)
+            cells = () if these is None else these.cells(self._chunk, anchor=self._anchor(these))
+            partitioned = self._demand.graph[key].partitioned
+            self._places[key] = tuple(
+                _Place(f"{key}/{part.extent}" if partitioned else key, part, number) for number, part in cells
+            )
+        return self._places[key]
+
+    def _steps(self, asset: Asset) -> tuple[Step, ...]:
+        demand, state, places = self._demand, self._demand.states(asset), self._placed(asset.key)
+        each, reasons = state.rows_per_partition, demand.reasons[asset.key]
+        maybe = union_of_reasons(asset.partitions, [r for r in reasons if r.cause is Cause.MAYBE])
+        certain = self.wanted[asset.key] - maybe
+        inputs = [
+            (edge, demand.states(edge.asset), self._placed(edge.asset.key)) for edge in demand.graph.inputs(asset)
+        ]
+        return tuple(
+            Step(
+                id=place.id,
+                asset=asset,
+                partitions=(part := place.partitions),
+                inputs=tuple(
+                    _input(edge, source, demand.needed(asset, edge, part), makers) for edge, source, makers in inputs
+                ),
+                reasons=tuple(Reason(r.cause, these, r.about) for r in reasons if (these := r.partitions & part)),
+                now=demand.now,
+                chunk=place.chunk,
+                digests=state.digests(part),
+                since=state.version,
+                sequence=state.sequence + 1,
+                rows=None if each is None else round(each * len(part)),
+                rest=certain - part if len(places) > 1 else None,
+            )
+            for place in places
+        )
 
 
-def _step(demand: Demand, asset: Asset, part: PartitionSet, made: Mapping[str, Sequence[Step]], chunk: int) -> Step:
-    state = demand.states(asset)
-    each = state.rows_per_partition
-    return Step(
-        id=f"{asset.key}/{part.extent}" if asset.partitioned else asset.key,
-        asset=asset,
-        partitions=part,
-        inputs=tuple(_input(demand, asset, part, edge, made) for edge in demand.graph.inputs(asset)),
-        reasons=tuple(
-            Reason(r.cause, r.partitions & part, r.about) for r in demand.reasons[asset.key] if r.partitions & part
-        ),
-        now=demand.now,
-        chunk=chunk,
-        digests=state.digests(part),
-        since=state.version,
-        sequence=state.sequence + 1,
-        rows=None if each is None else round(each * len(part)),
-    )
+@final
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of a step before it is made."""
+
+    id: str
+    partitions: PartitionSet
+    chunk: int
 
 
-def _with_rest(steps: Sequence[Step]) -> list[Step]:
-    """The steps of one asset, each knowing what the others make for certain."""
-    if len(steps) < 2:
-        return list(steps)
-    certain = steps[0].asset.partitions.union(step.partitions - step.maybe for step in steps)
-    return [replace(step, rest=certain - step.partitions) for step in steps]
-
-
-def _input(demand: Demand, asset: Asset, part: PartitionSet, edge: Edge, made: Mapping[str, Sequence[Step]]) -> Input:
-    needed = demand.needed(asset, edge, part)
+def _input(edge: Edge, source: AssetState, needed: PartitionSet, makers: Sequence[_Place]) -> Input:
     return Input(
         edge.parameter.name,
         edge.asset,
         needed,
-        demand.states(edge.asset).version,
-        _makers(made.get(edge.asset.key, ()), needed),
+        source.version,
+        _makers(makers, needed),
         edge.rule,
-        demand.states(edge.asset).digests(needed) if edge.asset.external else {},
+        source.digests(needed) if edge.asset.external else {},
     )
 
 
-def _makers(steps: Sequence[Step], needed: PartitionSet) -> tuple[str, ...]:
+def _makers(steps: Sequence[_Place], needed: PartitionSet) -> tuple[str, ...]:
     """The steps that make some of these partitions. Steps of an asset are in order and don't overlap."""
-    if not needed:
+    if not needed or not steps:
         return ()
-    first = bisect_right(steps, needed.hull.low, key=lambda s: s.partitions.hull.high)
-    last = bisect_left(steps, needed.hull.high, key=lambda s: s.partitions.hull.low)
+    low, high = needed.spans[0][0], needed.spans[-1][1]
+    first = bisect_right(steps, low, key=lambda s: s.partitions.spans[-1][1])
+    last = bisect_left(steps, high, key=lambda s: s.partitions.spans[0][0])
     return tuple(s.id for s in steps[first:last] if s.partitions & needed)

@@ -7,7 +7,8 @@ import pytest
 
 from lakehouse import Daily, Hourly
 from lakehouse.partitions import PartitionSet
-from tests.support.worlds import World, asset
+from lakehouse.planning.steps import Step, Steps
+from tests.support.worlds import DAILY, World, asset
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -80,3 +81,34 @@ def test_a_plan_that_finds_all_there_asks_for_no_key(asked: list[int]) -> None:
     assert not plan
     assert len(plan.current["bronze.raw"]) == 109_572
     assert asked == []
+
+
+def test_steps_are_made_when_they_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    daily = Daily("1700-01-01", end="2000-01-01", column="d")
+    made = [asset("bronze.a0", partitions=daily)]
+    made += [asset(f"silver.a{n}", f"a{n - 1}", partitions=daily) for n in range(1, 50)]
+    world, steps = World(made), list[str]()
+
+    def watched(**values: Any) -> Step:
+        steps.append(values["id"])
+        return Step(**values)
+
+    monkeypatch.setattr("lakehouse.planning.steps.Step", watched)
+    plan = world.plan("silver.a49", now=NOW, chunk=30)
+
+    assert plan
+    assert len(plan) == 50 * 3653
+    assert [len(plan.partitions(one)) for one in plan.assets] == [109_572] * 50
+    assert repr(plan) == "Plan(50 assets, 5,478,600 partitions, 182,650 steps)"
+    assert steps == []
+    assert len(plan.of("silver.a7")) == len(steps) == 3653
+    assert plan.of("silver.a7")[5].after == (plan.of("silver.a6")[5].id,)
+
+
+def test_a_plan_can_be_pickled() -> None:
+    world = World([asset("bronze.raw", partitions=DAILY), asset("silver.clean", "raw", partitions=DAILY)])
+    steps = world.plan("silver.clean", chunk=7).steps
+    made = Steps.__new__(Steps)
+    made.__dict__.update(steps.__getstate__())
+    assert (made, len(made), made.wanted) == (steps, len(steps), steps.wanted)
+    assert tuple(made) == steps
