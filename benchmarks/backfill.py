@@ -1,38 +1,67 @@
-"""A backfill of a year of days through three layers: in chunks of 30 days and of 1, with 1 and 4 of them side by side.
+"""A backfill of a year of days through three layers, in chunks of 30 days and in one, beside a bare script.
 
-    python benchmarks/backfill.py
+    python benchmarks/backfill.py [--smoke] [--inline]
 
-The reference does the same work on the same rows, chunk by chunk and layer by layer, with polars and Parquet files
-alone: no versions, checks, records or orchestrator. Everything is measured side by side in one run; the ratios are what
-to quote. Prefect is the one that is configured (PREFECT_API_URL), or a temporary server with its SQLite database.
+The bare script does the same work chunk by chunk and layer by layer with polars, pandera and deltalake alone: it reads
+the days of its input, computes, holds the rows against the schema, looks for repeated ids, and replaces these days in
+one commit. It keeps no records and pins no versions, and what it has checked it doesn't stage. Everything is measured
+side by side in one run, the cases taking turns; the ratios of the medians are what to quote. Prefect is the one that is
+configured (PREFECT_API_URL), or a temporary server with its SQLite database, which is warm before anything is measured.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import json
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import date
 from pathlib import Path
+from typing import Annotated
 
+import pandera.polars as pa
 import polars as pl
+from deltalake import DeltaTable, write_deltalake
 
 from lakehouse import Daily, Lakehouse, PartitionRange, bronze, gold, silver
+from lakehouse.checks import unique
+from lakehouse.integrations.prefect.engine import PrefectEngine
 
-ROWS = 20_000  # a day
-PAUSE = 0.2  # seconds that a source takes to answer, whatever it is asked for
+ROWS = 1_000  # a day
 daily = Daily("2013-01-01", end="2014-01-01", column="date")
 
 YEAR = "2013-01-01...2013-12-31"
-TWO_MONTHS = "2013-01-01...2013-03-01"
+MONTH = "2013-01-01...2013-01-31"
 
 
-def extract(days: list[str]) -> pl.LazyFrame:
+class Event(pa.DataFrameModel):
+    """What the source promises."""
+
+    date: date
+    id: int = pa.Field(ge=0)
+    value: int = pa.Field(ge=0, lt=1000)
+
+
+class Kept(Event):
+    """What makes sense of it."""
+
+    value: int = pa.Field(gt=10, lt=1000)
+
+
+class Scored(Kept):
+    """What is made of it."""
+
+    score: float = pa.Field(ge=0)
+
+
+def extract(days: list[date]) -> pl.LazyFrame:
     """What the source answers."""
-    time.sleep(PAUSE)
-    number = pl.int_range(pl.len()) % ROWS
     frame = pl.select(date=pl.Series(days).repeat_by(ROWS).explode()).lazy()
-    return frame.with_columns(number=number, value=(number * 7919) % 1000)
+    number = pl.int_range(pl.len())
+    return frame.with_columns(id=number, value=(number * 7919) % 1000)
 
 
 def cleanse(frame: pl.LazyFrame) -> pl.LazyFrame:
@@ -40,44 +69,77 @@ def cleanse(frame: pl.LazyFrame) -> pl.LazyFrame:
     return frame.filter(pl.col("value") > 10)
 
 
-def sum_up(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """What a day comes to."""
-    return frame.group_by("date").agg(total=pl.col("value").sum(), most=pl.col("value").max())
+def score(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """What is made of it."""
+    return frame.with_columns(score=pl.col("value").sqrt())
 
 
-@bronze(partitions=daily)
-def events(partitions: PartitionRange) -> pl.LazyFrame:
-    return extract(partitions.keys())
+def dates(keys: list[str]) -> list[date]:
+    """Days by their keys."""
+    return [date.fromisoformat(key) for key in keys]
 
 
-@silver(partitions=daily)
-def clean(events: pl.LazyFrame) -> pl.LazyFrame:
+@bronze(partitions=daily, checks=[unique("id")])
+def events(partitions: PartitionRange) -> Annotated[pl.LazyFrame, Event]:
+    return extract(dates(partitions.keys()))
+
+
+@silver(partitions=daily, checks=[unique("id")])
+def clean(events: Annotated[pl.LazyFrame, Event]) -> Annotated[pl.LazyFrame, Kept]:
     return cleanse(events)
 
 
-@gold(partitions=daily)
-def totals(clean: pl.LazyFrame) -> pl.LazyFrame:
-    return sum_up(clean)
+@gold(partitions=daily, checks=[unique("id")])
+def scored(clean: Annotated[pl.LazyFrame, Kept]) -> Annotated[pl.LazyFrame, Scored]:
+    return score(clean)
 
 
-def reference(folder: Path, partitions: str, chunk: int) -> None:
-    """The same work without the engine."""
-    days = daily.select(partitions).keys()
-    for number, some in enumerate(days[at : at + chunk] for at in range(0, len(days), chunk)):
-        files = [folder / f"{layer}-{number}.parquet" for layer in ("bronze", "silver", "gold")]
-        extract(some).sink_parquet(files[0])
-        cleanse(pl.scan_parquet(files[0])).sink_parquet(files[1])
-        sum_up(pl.scan_parquet(files[1])).sink_parquet(files[2])
+def bare(folder: Path, partitions: str, chunk: int) -> None:
+    """The same work without the library."""
+    days = dates(daily.select(partitions).keys())
+    for some in (days[at : at + chunk] for at in range(0, len(days), chunk)):
+        publish(folder / "events", extract(some), Event, some)
+        publish(folder / "clean", cleanse(read(folder / "events", some)), Kept, some)
+        publish(folder / "scored", score(read(folder / "clean", some)), Scored, some)
 
 
-def backfill(engine: str, parallel: int) -> Callable[[Path, str, int], None]:
-    """The same through a lakehouse."""
+def read(table: Path, days: list[date]) -> pl.LazyFrame:
+    """Some days of a table."""
+    return pl.scan_delta(str(table)).filter(pl.col("date").is_between(days[0], days[-1]))
+
+
+def publish(table: Path, frame: pl.LazyFrame, model: type[pa.DataFrameModel], days: list[date]) -> None:
+    """Check rows, and put them in the place of what there is of these days."""
+    rows = model.validate(frame.collect(), lazy=True)
+    repeated = rows.group_by("date").agg((pl.len() - pl.col("id").n_unique()).alias("repeated"))
+    assert repeated["repeated"].sum() == 0
+    there = DeltaTable.is_deltatable(str(table))
+    write_deltalake(
+        str(table),
+        rows,
+        partition_by=["date"],
+        mode="overwrite" if there else "error",
+        predicate=f"date >= '{days[0]}' AND date <= '{days[-1]}'" if there else None,
+    )
+
+
+def inline(folder: Path, partitions: str, chunk: int) -> None:
+    """The same work, step by step in this process."""
+    lake_in(folder).backfill("+gold.scored", partitions, chunk=chunk, engine="inline")
+
+
+def prefect(parallel: int) -> Callable[[Path, str, int], None]:
+    """The same work as a flow run."""
 
     def run(folder: Path, partitions: str, chunk: int) -> None:
-        lake = Lakehouse([totals], storage=folder, lineage=f"sqlite:///{folder}/lineage.db")
-        lake.backfill("+gold.totals", partitions, chunk=chunk, parallel=parallel, engine=engine)  # type: ignore[arg-type]
+        lake_in(folder).backfill("+gold.scored", partitions, chunk=chunk, engine=PrefectEngine(parallel))
 
     return run
+
+
+def lake_in(folder: Path) -> Lakehouse:
+    """A lakehouse with nothing in it."""
+    return Lakehouse([scored], storage=folder, lineage=f"sqlite:///{folder}/lineage.db")
 
 
 def seconds(work: Callable[[Path, str, int], None], partitions: str, chunk: int) -> float:
@@ -89,24 +151,33 @@ def seconds(work: Callable[[Path, str, int], None], partitions: str, chunk: int)
         return time.perf_counter() - began
 
 
-def cases() -> Iterator[tuple[str, Callable[[Path, str, int], None]]]:
-    yield "polars alone", reference
-    yield "inline", backfill("inline", 1)
-    yield "prefect, 1 at a time", backfill("prefect", 1)
-    yield "prefect, 4 at a time", backfill("prefect", 4)
-
-
 def main() -> None:
-    """Print a table."""
-    seconds(backfill("prefect", 1), "2013-01-01", 1)  # what is loaded and started once
-    print(f"{'chunk':>6} {'days':>5} {'':<22} {'seconds':>8} {'ms a day':>9} {'ratio':>6}")
-    for chunk, partitions in ((30, YEAR), (1, TWO_MONTHS)):
-        base = None
-        days = len(daily.select(partitions))
-        for name, work in cases():
-            taken = seconds(work, partitions, chunk)
-            base = base or taken
-            print(f"{chunk:>6} {days:>5} {name:<22} {taken:>8.1f} {taken * 1000 / days:>9.1f} {taken / base:>6.2f}")
+    """Print a table, and the same as JSON."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--smoke", action="store_true", help="a month instead of a year, and once")
+    parser.add_argument("--inline", action="store_true", help="without Prefect")
+    given = parser.parse_args()
+    cases: dict[str, Callable[[Path, str, int], None]] = {"bare script": bare, "inline": inline}
+    if not given.inline:
+        cases |= {"prefect, 1 at a time": prefect(1), "prefect, 4 at a time": prefect(4)}
+    partitions, times, chunks = (MONTH, 1, (10, 31)) if given.smoke else (YEAR, 5, (30, 365))
+    for work in cases.values():
+        seconds(work, "2013-01-01...2013-01-02", 1)  # what is loaded and started once
+    found = []
+    print(f"{'chunk':>6} {'steps':>6} {'':<22} {'seconds':>8} {'ms/step':>8} {'ratio':>6}")
+    for chunk in chunks:
+        taken: dict[str, list[float]] = {name: [] for name in cases}
+        for _ in range(times):
+            for name, work in cases.items():
+                taken[name].append(seconds(work, partitions, chunk))
+        steps = 3 * -(-len(daily.select(partitions)) // chunk)
+        base = statistics.median(taken["bare script"])
+        for name, listed in taken.items():
+            median = statistics.median(listed)
+            ratio = median / base
+            print(f"{chunk:>6} {steps:>6} {name:<22} {median:>8.2f} {median * 1000 / steps:>8.1f} {ratio:>6.2f}")
+            found.append({"chunk": chunk, "case": name, "seconds": round(median, 3), "ratio": round(ratio, 2)})
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

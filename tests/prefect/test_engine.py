@@ -50,7 +50,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
     assert set(tasks) == {step.id for step in run.plan.steps}
     assert len(tasks) == 6
     one = tasks["silver.clean/2013-01-01...2013-01-10"]
-    assert "silver" in one.tags
+    assert one.tags == [], "each would cost calls to concurrency limits: see test_requests.py"
     assert one.state.message == f"{10 * ROWS} rows"
     assert {f.task_run for f in run.facts if f.asset == "silver.clean"} >= {str(one.id)}
 

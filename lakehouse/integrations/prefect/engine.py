@@ -16,25 +16,30 @@ from queue import SimpleQueue
 from typing import Any, final
 
 import cloudpickle
-from prefect import allow_failure, flow
+from prefect import allow_failure, flow, tags
 from prefect.artifacts import create_markdown_artifact
 from prefect.assets import Asset as PrefectAsset
 from prefect.assets import AssetProperties, add_asset_metadata
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.context import AssetContext, FlowRunContext, TaskRunContext
+from prefect.context import AssetContext, FlowRunContext, TagsContext, TaskRunContext
 from prefect.futures import PrefectFuture
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE,
     temporary_settings,
 )
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import MaterializingTask
 
+from lakehouse.definitions.asset import Asset
 from lakehouse.errors import EngineError, LakehouseError, StepError, count, describe, shorten
 from lakehouse.execution.batch import patience, run_batch
 from lakehouse.execution.engine import Watcher
@@ -43,6 +48,7 @@ from lakehouse.execution.queue import Queue
 from lakehouse.execution.results import StepResult
 from lakehouse.execution.run import Run
 from lakehouse.integrations.prefect.events import tell_published, tell_updated
+from lakehouse.integrations.prefect.limits import limited
 from lakehouse.integrations.prefect.logs import forward_logs
 from lakehouse.lineage import Status
 from lakehouse.planning.batches import StepBatch
@@ -53,6 +59,18 @@ log = logger()
 
 _THREADS = 4
 _STARTUP_SECONDS = 180
+_IN_BATCHES = {
+    # By itself a server with SQLite writes each task run and each state alone, and answers 503 meanwhile.
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE: 100,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE: 100,
+    PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL: 2.0,
+    PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE: 1000,
+}
+"""How a temporary server writes, where nobody has set it up otherwise."""
+
+_MAX_TAGS = 25
+"""Of a flow run: each is related to every event of it, and an event may have 100 related resources."""
+
 _MAX_DESCRIPTION = 2500
 
 
@@ -81,6 +99,7 @@ class PrefectEngine:
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Do every step; see [Engine.execute][]."""
         results: dict[str, StepResult] = {}
+        outer = TagsContext.get().current_tags
 
         def body() -> State[Any]:
             context = FlowRunContext.get()
@@ -88,21 +107,22 @@ class PrefectEngine:
                 raise EngineError("no flow run is under way that steps could belong to", hint="leave out inside=True")
             info = replace(run, flow_run=str(context.flow_run.id))
             try:
-                _walk(plan, home, info, watcher, self.limit, results)
+                with TagsContext(current_tags=outer):
+                    _walk(plan, home, info, watcher, self.limit, results)
             finally:
                 tell_updated(results.values(), info)
             _report(plan, results.values(), home, run.title)
             return _flow_state(results.values())
 
         with connected(watcher):
-            state = body() if self.inside else self._in_flow(body, run.title)
+            state = body() if self.inside else self._in_flow(body, plan, run.title)
         if not results and plan:
             raise EngineError(f"Prefect ended the flow run before any step was done: {state.message or state.name}")
         # Where Prefect itself failed on the way, what was done by then stands, and the rest is reported as failed.
         why = f"Prefect ended the flow run: {state.message or state.name}"
         return [results.get(step.id) or StepResult.of_failure(step, why) for step in plan.steps]
 
-    def _in_flow(self, body: Callable[[], State[Any]], title: str) -> State[Any]:
+    def _in_flow(self, body: Callable[[], State[Any]], plan: Plan, title: str) -> State[Any]:
         runner: Any = self.task_runner() if self.task_runner else ThreadPoolTaskRunner(max_workers=self.limit)
         materialize = flow(
             name="materialize",
@@ -113,7 +133,8 @@ class PrefectEngine:
         )(_materialize)
         token = _body.set(body)
         try:
-            return materialize(return_state=True)
+            with tags(*_tags(step.asset for step in plan.steps)[:_MAX_TAGS]):
+                return materialize(return_state=True)
         finally:
             _body.reset(token)
 
@@ -136,6 +157,7 @@ def _walk(
     context = FlowRunContext.get()
     # On the way to other processes the word gets lost that a task may start although another has failed.
     in_threads = context is not None and isinstance(context.task_runner, ThreadPoolTaskRunner)
+    limits = limited(_tags(step.asset for step in plan.steps))
     queue = Queue(plan.batches)
     ended: SimpleQueue[StepBatch] = SimpleQueue()
     tasks: dict[str, MaterializingTask[..., Any]] = {}
@@ -145,7 +167,7 @@ def _walk(
     def submit(batch: StepBatch) -> None:
         name = _task_name(batch)
         if name not in tasks:
-            tasks[name] = _task(batch, home)
+            tasks[name] = _task(batch, home, limits)
         work = _Work(batch, [results[i] for step in batch.steps for i in step.after if i in results], home, info)
         # States, not futures: of these Dask would do those again that a lost worker had done.
         edges = [allow_failure(states[i]) for i in batch.after if i in states]
@@ -240,7 +262,14 @@ def _task_name(batch: StepBatch) -> str:
     )
 
 
-def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
+def _tags(assets: Iterable[Asset]) -> list[str]:
+    """What tells some assets from others: their layers, then their tags."""
+    listed = list(assets)
+    return [*sorted({str(one.layer) for one in listed}), *sorted({tag for one in listed for tag in one.tags})]
+
+
+def _task(batch: StepBatch, home: Home, limits: Set[str]) -> MaterializingTask[..., Any]:
+    """What does a batch; it bears those tags of its assets that have a limit."""
     assets = [step.asset for step in batch.steps]
     first = assets[0]
     retry = patience(batch)
@@ -274,7 +303,7 @@ def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
         for step, result in zip(batch.steps, results, strict=True):
             tell_published(step.asset, result, info)
             if result.published:
-                add_asset_metadata(keys[result.asset], _metadata(result))
+                add_asset_metadata(keys[result.asset], _metadata(step.asset, result))
         shown = [r for r in results if r.published] or [r for r in results if r.rejected or r.failed]
         _tell_only_of({keys[r.asset] for r in shown})
         return _task_state(results)
@@ -295,7 +324,7 @@ def _task(batch: StepBatch, home: Home) -> MaterializingTask[..., Any]:
         materialized_by="dbt" if first.builder else "lakehouse",
         name=_task_name(batch),
         description=first.description or None,
-        tags=sorted({str(first.layer), *(tag for asset in assets for tag in asset.tags)}),
+        tags=[tag for tag in _tags(assets) if tag in limits],
         asset_deps=[*sources],
         retries=retry.times,
         retry_condition_fn=_may_be_tried_again,
@@ -339,9 +368,11 @@ def _tell_only_of(keys: Set[str]) -> None:
         context.downstream_assets.difference_update(others)
 
 
-def _metadata(result: StepResult) -> dict[str, Any]:
+def _metadata(asset: Asset, result: StepResult) -> dict[str, Any]:
     facts = [f for f in result.facts if f.status is Status.PUBLISHED]
     return {
+        "layer": str(asset.layer),
+        "tags": list(asset.tags),
         "partitions": str(result.published) or "all",
         "rows": result.rows,
         "bytes": sum(f.bytes for f in facts),
@@ -413,6 +444,7 @@ def connected(watcher: Watcher) -> Iterator[None]:
         if PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value() < _STARTUP_SECONDS:
             changes[PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS] = _STARTUP_SECONDS
         changes[PREFECT_SERVER_ANALYTICS_ENABLED] = False
+        changes |= {setting: value for setting, value in _IN_BATCHES.items() if setting.value() == setting.default()}
     with temporary_settings(changes):
         watcher.waiting(
             f"Prefect at {redacted(url)}" if url else "a temporary Prefect server to start (10 to 20 seconds)"
