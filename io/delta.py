@@ -20,6 +20,7 @@ import polars as pl
 from deltalake import CommitProperties, DeltaTable, Field, Schema, TableFeatures, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
+from obstore.exceptions import AlreadyExistsError
 
 from lakehouse.errors import (
     LakehouseError,
@@ -54,6 +55,8 @@ _META_PARTITIONS = "lakehouse.partitions"
 _META_PAYLOAD = "lakehouse.facts"
 _META_LEAVING = "lakehouse.leaving"
 """Of a column that is no longer written: the partitions whose rows still have it. With the last of them it goes."""
+_EVERY = [("", chr(0x10FFFF))]
+"""All partitions, whatever they are called, as first and last token."""
 _MAINTENANCE = {
     "OPTIMIZE",
     "VACUUM START",
@@ -284,17 +287,8 @@ class DeltaLakeTable:
             if table is None:
                 # Elsewhere at first: here it would be version 0 for a moment.
                 made = self.location.child(f"{staged_folder(staged.attempt)}/{LOG}-anew")
-                create_table_with_add_actions(
-                    made.target,
-                    staged.handle[1],
-                    [],
-                    mode="error",
-                    partition_by=[PARTITION] if self.partitioned else None,
-                    configuration=_CONFIGURATION,
-                    description=mark_of(layout(partitions.partitions)),
-                    storage_options=self.location.delta,
-                    commit_properties=CommitProperties(custom_metadata={**said, RESTART: "null"}),
-                )
+                properties = CommitProperties(custom_metadata={**said, RESTART: "null"})
+                self._create(made, [], staged.handle[1], partitions.partitions, properties)
                 commit = bytes(made.store().get(log_file(0)).bytes())
                 table = DeltaTable(made.target, storage_options=made.delta)
             else:
@@ -308,6 +302,48 @@ class DeltaLakeTable:
             store.put(checkpoint_file(version), rows, mode="create")
             store.put(log_file(version), commit, mode="create")
             store.put(POINTER, json.dumps({**pointer, "version": version}).encode())
+
+    def renew(self, staged: Staged, partitions: PartitionSet, *, payload: str, since: TableVersion) -> int:
+        """Take all rows away, and begin anew with other partitions, in one commit. Older versions stay readable.
+
+        Parameters:
+            staged: a candidate without rows; the table has its columns from now on
+            partitions: how it is partitioned from now on
+            payload: text to keep in the table's log
+            since: the version that it was decided at
+
+        Returns:
+            the version that it made
+
+        Raises:
+            PartitionConflict: something was published after ``since``; nothing was written
+            StorageError: it can't be written
+        """
+        with _lock(self.uri), self.location.reaching("writing to"):
+            late = PartitionConflict(f"{self.uri} was published to meanwhile; nothing was done", hint="call it again")
+            if self._since(self.open(), since):
+                raise late
+            while (table := self._reopen(None)) is not None and self._upgrade(table, staged.handle[1]):
+                pass
+            assert table is not None  # it was, a moment ago
+            # Delta's library changes no partition columns. What describes them is that of a table which is made apart.
+            made = self.location.child(f"{staged_folder(staged.attempt)}/{LOG}-anew")
+            self._create(made, [], staged.handle[1], partitions.partitions)
+            first = bytes(made.store().get(log_file(0)).bytes()).splitlines()
+            described = next(one for one in map(json.loads, first) if "metaData" in one)
+            now = time.time_ns() // 1_000_000
+            info = {"timestamp": now, "operation": "WRITE", "operationParameters": {}}
+            said = {_META_ATTEMPT: staged.attempt, _META_PARTITIONS: json.dumps(_EVERY), _META_PAYLOAD: payload}
+            files: Any = pl.DataFrame(table.get_add_actions(flatten=True))
+            removes = ({"path": path, "deletionTimestamp": now, "dataChange": True} for path in files["path"])
+            actions = [{"commitInfo": {**info, **said}}, described, *({"remove": one} for one in removes)]
+            version = int(table.version()) + 1
+            try:
+                commit = b"".join(json.dumps(action).encode() + b"\n" for action in actions)
+                self.location.store().put(log_file(version), commit, mode="create")
+            except AlreadyExistsError as error:
+                raise late from error
+        return version
 
     def _land(
         self,
@@ -481,17 +517,7 @@ class DeltaLakeTable:
             )
             return int(table.version()) + 1
         if table is None:
-            create_table_with_add_actions(
-                self.location.target,
-                schema,
-                list(actions),
-                mode="error",
-                partition_by=columns,
-                configuration=_CONFIGURATION,
-                description=mark_of(layout(partitions.partitions)),
-                storage_options=self.location.delta,
-                commit_properties=properties,
-            )
+            self._create(self.location, actions, schema, partitions.partitions, properties)
             return 0
         version = int(table.version())
         table.create_write_transaction(
@@ -503,6 +529,27 @@ class DeltaLakeTable:
             commit_properties=properties,
         )
         return version + 1
+
+    def _create(
+        self,
+        place: Location,
+        actions: Sequence[AddAction],
+        schema: Schema,
+        partitions: Partitions,
+        properties: CommitProperties | None = None,
+    ) -> None:
+        """Make a table where there is none."""
+        create_table_with_add_actions(
+            place.target,
+            schema,
+            list(actions),
+            mode="error",
+            partition_by=[PARTITION] if self.partitioned else None,
+            configuration=_CONFIGURATION,
+            description=mark_of(layout(partitions)),
+            storage_options=place.delta,
+            commit_properties=properties,
+        )
 
     def _upgrade(self, table: DeltaTable, schema: Schema) -> bool:
         """See to it that the table may hold timestamps without a zone, if it is to; True: it had to be changed.
@@ -637,17 +684,30 @@ class DeltaLakeTable:
         except FileNotFoundError:
             return None
 
-    def _check_layout(self, table: DeltaTable, partitions: PartitionSet) -> None:
-        """See that tokens mean the same as ever: a month put beside its days would double their rows."""
+    def kept_otherwise(self, partitions: Partitions) -> str:
+        """How the table's rows are partitioned, as far as it says so, if it isn't like this; empty: it is.
+
+        Raises:
+            StorageError: the table can't be reached
+        """
+        table = self.open()
+        return "" if table is None else self._kept_otherwise(table, partitions)
+
+    def _kept_otherwise(self, table: DeltaTable, partitions: Partitions) -> str:
         metadata = table.metadata()
-        wanted = layout(partitions.partitions)
         there = marked(metadata.description)
         if not there and bool(metadata.partition_columns) != self.partitioned:
-            there = "other"
-        if there and there != wanted:
+            return "other"
+        return "" if there == layout(partitions) else there
+
+    def _check_layout(self, table: DeltaTable, partitions: PartitionSet) -> None:
+        """See that tokens mean the same as ever: a month put beside its days would double their rows."""
+        if there := self._kept_otherwise(table, partitions.partitions):
+            wanted = layout(partitions.partitions)
             raise SchemaViolation(
                 f"{self.uri} was made with {there} partitions; this step publishes {wanted} ones",
-                hint="give the asset a new name: its history and its old rows stay under the old one",
+                hint="lakehouse state wipe takes all of it away, so that the table starts anew; or give the asset a "
+                "new name: its history and its old rows stay under the old one",
             )
 
     def _merged(self, table: DeltaTable, schema: Schema, partitions: PartitionSet) -> Schema:

@@ -22,7 +22,8 @@
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
     ├── StorageError               a table's home can't be reached, read or written
-    │   └── TableMismatch          a table is not the one that lineage tells of
+    │   ├── TableMismatch          a table is not the one that lineage tells of
+    │   └── PartitioningChanged    a table is partitioned otherwise than its asset is declared
     ├── LineageError               the lineage store can't be reached, read or written
     ├── SettingsError              configuration that can't be used
     ├── EngineError                the engine (Prefect) can't be reached or started
@@ -221,6 +222,12 @@ class StorageError(LakehouseError):
 
 class TableMismatch(StorageError):
     """A table is not the one that lineage tells of: one of the two was removed, put back or replaced."""
+
+    retryable = False
+
+
+class PartitioningChanged(StorageError):
+    """A table is partitioned otherwise than its asset is declared: what its keys mean, is another thing by now."""
 
     retryable = False
 

@@ -27,6 +27,7 @@ from lakehouse.lineage.dynamic_partitions import dynamic_of, dynamics, register,
 from lakehouse.lineage.leases import Leases
 from lakehouse.lineage.open import open_lineage
 from lakehouse.lineage.provenance import AssetLineage, asset_lineage
+from lakehouse.lineage.state import Meaning
 from lakehouse.partitions import PartitionSelection, PartitionSet, Present
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
@@ -419,11 +420,13 @@ class Lakehouse:
         Raises:
             UnknownAsset: no such asset; PartitionError: partitions that can't be
             StorageError: it was never published, or can't be reached
+            PartitioningChanged: it is stored with partitions that mean something else
         """
         found = self.graph[asset]
         if found.external:
             raise StorageError(f"{found.key} is external: it has no table", hint="load what is made from it")
         chosen = None if partitions is None else self._partitions(found, partitions)
+        self._check_meaning(found, version)
         return load(self.table(found), found, chosen, version=version)
 
     def status(self, targets: Targets | None = None, *, now: datetime | None = None) -> list[AssetStatus]:
@@ -469,6 +472,14 @@ class Lakehouse:
     def _record(self, snapshot: Snapshot) -> None:
         if found := snapshot.unrecorded:
             self.lineage_store.append(found)
+
+    def _check_meaning(self, asset: Asset, version: int | None) -> None:
+        """See that keys mean what they meant in what is stored at a version."""
+        facts = self.lineage_store.newest(asset.key) if version is None else []
+        if not any(fact.spec for fact in facts):
+            facts = self.lineage_store.facts(asset.key)
+        if (fault := Meaning.of(asset.partitions, facts, version).fault(asset.key, version)) is not None:
+            raise fault
 
     def _partitions(self, asset: Asset, wanted: PartitionSelection) -> PartitionSet:
         try:

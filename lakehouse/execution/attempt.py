@@ -80,6 +80,7 @@ class Attempt:
             flow_run=self.run.flow_run,
             task_run=self.task_run,
             table=self.table.uri,
+            spec=self.asset.partitions.spec,
             after=max(-1 if known is None else known for known in (self.began and self.began.number, self.step.since)),
             sequence=self.step.sequence,
             code_version=self.asset.code_version,

@@ -24,6 +24,7 @@ from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Audited, Candidate, discard, stage_nothing
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import CheckResult, Fact, Status
+from lakehouse.lineage.state import Meaning
 from lakehouse.lineage.table_log import at_version, from_payload, newest_version, to_payload, to_record
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
@@ -98,10 +99,14 @@ def begin(attempt: Attempt) -> Attempt:
 
     Raises:
         TableMismatch: the table is not the one that lineage tells of
+        PartitioningChanged: it is partitioned otherwise
         StorageError: it can't be reached; LineageError: lineage can't be read
     """
     asset = attempt.asset.key
-    return replace(attempt, began=newest_version(attempt.table, asset, attempt.home.lineage_store.newest(asset)))
+    newest = attempt.home.lineage_store.newest(asset)
+    if (fault := Meaning.of(attempt.asset.partitions, newest).fault(asset)) is not None:
+        raise fault
+    return replace(attempt, began=newest_version(attempt.table, asset, newest))
 
 
 def publish(attempt: Attempt, ready: Ready) -> list[Fact]:

@@ -113,6 +113,8 @@ class Fact(Record):
         code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
         after: the table version that the attempt began with; -1: there was no table; None: it isn't known
         sequence: more than that of every fact that was known when it was planned: so it orders what has no version
+        spec: what gave the keys of partitions their meaning; see [Partitions.spec][]; empty: an older release wrote it,
+            or it says nothing of rows
         digests: for each partition, in their order, the [DIGEST][] characters that stand for its rows
         unchanged: those whose rows are what they were before, at the table version ``compared``
         renamed: old and new key of partitions that were renamed
@@ -144,6 +146,7 @@ class Fact(Record):
     checks_version: str = ""
     after: int | None = None
     sequence: int = 0
+    spec: str = ""
     # Stored under the name that it had first.
     digests: str = Field(
         default="", validation_alias=AliasChoices("digests", "contents"), serialization_alias="contents"

@@ -130,10 +130,12 @@ def observe(asset: Asset, known: AssetState) -> list[Fact]:
         StepError, StorageError: as [look][]
     """
     versions = look(asset).versions
-    changed = observation(asset, versions, known.digests(known.present), known.version)
+    # What was seen of it when it was partitioned otherwise says nothing of what there is, but was seen before.
+    after = max((v for v in (known.version, known.meaning.before) if v is not None), default=None)
+    changed = observation(asset, versions, known.digests(known.present), after)
     gone = known.present - asset.partitions.of_keys(versions)
     facts = [changed] if changed else []
-    return [*facts, _fact(asset, Status.WIPED, gone, "", known.version)] if gone else facts
+    return [*facts, _fact(asset, Status.WIPED, gone, "", after)] if gone else facts
 
 
 def observation(asset: Asset, versions: Mapping[str, str], known: Mapping[str, str], after: int | None) -> Fact | None:
@@ -156,7 +158,9 @@ def _fact(asset: Asset, status: Status, partitions: PartitionSet, digests: str, 
     # Where others have the version of their table: a number after all that are known, whatever the clock says, and one
     # of its own for each of two who look at once.
     version = max(time.time_ns() // 1000, (-1 if after is None else after) + 1 + secrets.randbelow(1_000_000))
-    return Recorder(asset=asset.key).fact(status, partitions, version=version, digests=digests)
+    return Recorder(asset=asset.key, spec=asset.partitions.spec).fact(
+        status, partitions, version=version, digests=digests
+    )
 
 
 def _digest(version: str) -> str:

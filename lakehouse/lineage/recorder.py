@@ -40,6 +40,7 @@ class Recorder:
         engine: what runs it
         flow_run: Prefect's flow run; task_run: Prefect's task run
         table: URI of the asset's table
+        spec: how the asset's rows are partitioned; see [Fact][]
         after: the table version that it begins with; sequence: of what it is planned after; see [Fact][]
         code_version: of the asset's function; schema_version: of its schema; checks_version: of its checks
 
@@ -59,6 +60,7 @@ class Recorder:
     flow_run: str | None = None
     task_run: str | None = None
     table: str = ""
+    spec: str = ""
     after: int | None = None
     sequence: int = 0
     code_version: str = ""
@@ -89,6 +91,8 @@ class Recorder:
             flow_run=self.flow_run,
             task_run=self.task_run,
             table=self.table,
+            # Another name says nothing of rows, which may be partitioned otherwise by now.
+            spec="" if status is Status.RENAMED else self.spec,
             after=self.after,
             sequence=self.sequence,
             code_version=self.code_version,

@@ -4,12 +4,82 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
+from lakehouse.errors import PartitioningChanged
 from lakehouse.lineage.facts import DIGEST, Fact, Status
-from lakehouse.partitions import Pairs, Partitions, PartitionSet
+from lakehouse.partitions import Pairs, Partitions, PartitionSet, Unpartitioned
+
+
+@final
+@dataclass(frozen=True)
+class Meaning:
+    """Whether keys mean what they meant when they were written down: how an asset is partitioned may change.
+
+    What is stored is partitioned as the newest publication says. Facts of before it was partitioned so tell of rows
+    that are no more, whatever their keys look like.
+
+    Parameters:
+        spec: how the asset is declared to be partitioned; see [Partitions.spec][]
+        other: how what is stored is partitioned, where that is another way
+        before: the newest table version of when it was partitioned otherwise; None: it never was
+        since: the newest of those that came after it
+    """
+
+    spec: str
+    other: str = ""
+    before: int | None = None
+    since: int | None = None
+
+    @classmethod
+    def of(cls, partitions: Partitions, facts: Iterable[Fact], version: int | None = None) -> Meaning:
+        """What an asset's facts say.
+
+        Parameters:
+            partitions: how the asset is declared
+            facts: what is known of it; those of its newest version are enough to tell how it is stored
+            version: as of which table version; None: as of now
+        """
+        spec = partitions.spec
+        telling = [f for f in facts if f.spec and f.version is not None and f.status.committed]
+        telling = telling if version is None else [f for f in telling if _version(f) <= version]
+        others = [f for f in telling if f.spec != spec]
+        if not others:
+            return cls(spec)
+        newest = max(telling, key=_order)
+        before = max(map(_version, others))
+        return cls(spec, newest.spec, before) if newest.spec != spec else cls(spec, "", before, newest.version)
+
+    def kept(self, facts: Sequence[Fact]) -> Sequence[Fact]:
+        """The facts whose keys mean what they say."""
+        if self.other:
+            return []
+        if self.before is None:
+            return [f for f in facts if f.spec in ("", self.spec)]  # attempts alone may differ
+        places = _places(facts)
+        return [f for f in facts if f.spec in ("", self.spec) and places[f.id] > self.before]
+
+    def fault(self, asset: str, version: int | None = None) -> PartitioningChanged | None:
+        """Why nothing that is stored of an asset counts, if what is stored is partitioned otherwise.
+
+        Parameters:
+            asset: its key
+            version: the table version that is looked at; None: the newest
+        """
+        if not self.other:
+            return None
+        what = asset if version is None else f"version {version} of {asset}"
+        every = "" if self.spec == Unpartitioned().spec else " -p '*'"
+        command = f"lakehouse state wipe {asset}{every}"
+        return PartitioningChanged(
+            f"{what} is stored as {self.other} and declared as {self.spec}: keys mean something else by now, so "
+            "nothing that is stored counts as there",
+            hint=f"{command} starts the table anew, for a refresh to build; or declare it as before"
+            if version is None
+            else "its files are there, for others to read",
+        )
 
 
 @final
@@ -29,6 +99,7 @@ class AssetState:
         formerly: keys that the asset had before it was renamed
         renames: the facts that say that partitions were renamed, oldest first
         sequence: the highest of all facts; what is planned now comes after it
+        meaning: whether keys mean what they meant when they were written down
     """
 
     partitions: Partitions
@@ -40,6 +111,7 @@ class AssetState:
     formerly: frozenset[str] = frozenset()
     renames: tuple[Fact, ...] = ()
     sequence: int = 0
+    meaning: Meaning = field(default_factory=lambda: Meaning(""))
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact], *, version: int | None = None) -> AssetState:
@@ -53,7 +125,9 @@ class AssetState:
             facts: everything that is known of it
             version: as of which table version, with every partition under the key that it has now; None: as of now
         """
-        listed = under_new_keys(facts)
+        everything = list(facts)
+        meaning = Meaning.of(partitions, everything, version)
+        listed = under_new_keys(meaning.kept(everything))
         if version is not None:
             listed = [f for f in listed if f.version is not None and f.version <= version]
         committed = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
@@ -68,9 +142,10 @@ class AssetState:
             _changes(partitions, rows),
             tuple(piece for piece in pieces if piece[1].status in _GONE),
             tuple(piece for piece in _judged(partitions, tried) if piece[1].status is Status.REJECTED),
-            frozenset(f.formerly for f in listed if f.formerly),
+            frozenset(f.formerly for f in everything if f.formerly),
             tuple(sorted((f for f in listed if f.renamed), key=_order)),
-            max((f.sequence for f in listed), default=0),
+            max((f.sequence for f in everything), default=0),
+            meaning,
         )
 
     @cached_property
@@ -86,7 +161,8 @@ class AssetState:
     @property
     def version(self) -> int | None:
         """The highest table version that is recorded."""
-        return max((f.version for _, f in (*self.current, *self.gone) if f.version is not None), default=None)
+        known = (*(fact.version for _, fact in (*self.current, *self.gone)), self.meaning.since)
+        return max((version for version in known if version is not None), default=None)
 
     def changed_since(self, version: int | None) -> PartitionSet:
         """The partitions whose rows are others than they were at a table version (None: before there were any)."""
@@ -157,7 +233,8 @@ class AssetState:
 
 def history(partitions: Partitions, facts: Sequence[Fact], wanted: PartitionSet) -> list[Fact]:
     """The facts that touch some partitions, in their order."""
-    return [f for f in under_new_keys(facts) if partitions.from_pairs(f.partitions) & wanted]
+    kept = Meaning.of(partitions, facts).kept(facts)
+    return [f for f in under_new_keys(kept) if partitions.from_pairs(f.partitions) & wanted]
 
 
 def under_new_keys(facts: Iterable[Fact]) -> list[Fact]:
@@ -217,6 +294,9 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     newest = max(facts, key=_order, default=None)
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
+    # By the newest of each it is known how rows are partitioned, and up to when they were otherwise.
+    told = sorted((f for f in facts if f.spec and f.version is not None and f.status.committed), key=_order)
+    needed |= set({f.spec: f.id for f in told}.values()) if {f.spec for f in told} > {partitions.spec} else set()
     last = max(facts, key=lambda f: (f.sequence, _order(f)), default=None)
     needed |= {last.id} if last is not None and last.sequence else set()
     state = AssetState.fold(partitions, facts)

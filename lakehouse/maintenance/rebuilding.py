@@ -113,7 +113,9 @@ def _go_on(
     table, store = work.table(asset), work.lake.lineage_store
     recorder = work.recorder(asset)
     reason = "lineage follows the table"
-    facts = [recorder.fact(Status.WIPED, gone, reason=reason, finished=work.now)]
+    wiped = recorder.fact(Status.WIPED, gone, reason=reason, finished=work.now)
+    # What the table has stays as it is, be the asset declared otherwise by now.
+    facts = [wiped.model_copy(update={"spec": truth.meaning.other or wiped.spec})]
     for part, fact in back:
         digests = truth.digests(part)
         again = {

@@ -13,6 +13,7 @@ from lakehouse.definitions.asset import Asset, Layer
 from lakehouse.definitions.selection import Targets
 from lakehouse.errors import (
     PartitionError,
+    PartitioningChanged,
     StorageError,
 )
 from lakehouse.lineage import AssetState, Fact
@@ -55,14 +56,27 @@ class Workspace:
             raise StorageError(f"{table.uri} is no Delta table, and only those are looked after")
         return table
 
-    def look(self, asset: Asset) -> KnownAsset:
-        """What is known of an asset, looked up once."""
+    def look(self, asset: Asset, *, otherwise: bool = False) -> KnownAsset:
+        """What is known of an asset, looked up once.
+
+        Parameters:
+            asset: the asset
+            otherwise: whether it may be partitioned otherwise than it is declared
+
+        Raises:
+            StorageError, StepError: it can't be read
+        """
         if asset.key not in self._known:
             table = self.table(asset)
             version = table.version()
-            known = self.lake.snapshot_of([asset], now=self.now, look=False).whole().known[asset.key]
+            known = self.lake.snapshot_of([asset], now=self.now, look=False).known[asset.key]
+            if known.fault is not None and not (otherwise and isinstance(known.fault, PartitioningChanged)):
+                raise known.fault
             self._known[asset.key] = KnownAsset(table, version, known.facts, known.unrecorded, known.state)
-        return self._known[asset.key]
+        found = self._known[asset.key]
+        if not otherwise and (fault := found.state.meaning.fault(asset.key)) is not None:
+            raise fault
+        return found
 
     def record(self, asset: Asset) -> None:
         """Write down what a commit says; if a kill comes first, the next run does."""
@@ -74,7 +88,15 @@ class Workspace:
         table = "" if asset.external else self.table(asset).uri
         after = -1 if known is None or known.version is None else known.version
         sequence = known.state.sequence + 1 if known is not None else 0
-        return Recorder(asset=asset.key, started=self.now, engine="state", table=table, after=after, sequence=sequence)
+        return Recorder(
+            asset=asset.key,
+            started=self.now,
+            engine="state",
+            table=table,
+            spec=asset.partitions.spec,
+            after=after,
+            sequence=sequence,
+        )
 
     def assets(self, targets: Targets | None) -> list[Asset]:
         chosen = self.lake.graph if targets is None else self.lake.select(targets)

@@ -462,6 +462,22 @@ class Partitions(ABC):
         """What two definitions must share for their ordinals to mean the same."""
 
     @property
+    def spec(self) -> str:
+        """What gives keys their meaning, as text that facts keep: unit, time zone, columns; not which keys there are.
+
+        Examples:
+            >>> from lakehouse import Daily
+            >>> Daily("2013-01-01", timezone="America/New_York", column="date").spec
+            'daily America/New_York by date'
+        """
+        return f"{self._unit_of_keys} by {self.column}" if self.column else self._unit_of_keys
+
+    @property
+    def _unit_of_keys(self) -> str:
+        """What a key stands for, whatever the column."""
+        return self.kind
+
+    @property
     @abstractmethod
     def form(self) -> str:
         """The form of a key, for messages."""

@@ -196,6 +196,10 @@ class Multi(Partitions):
         return (self.kind, *((name, one.domain) for name, one in self.parts))
 
     @property
+    def spec(self) -> str:
+        return f" {BAR} ".join(f"{name}: {one.spec}" for name, one in self.parts)
+
+    @property
     def form(self) -> str:
         return BAR.join(name for name, _ in self.parts)
 

@@ -99,6 +99,10 @@ class TimePartitions(Partitions):
         return (*self.division, self.timezone)
 
     @property
+    def _unit_of_keys(self) -> str:
+        return " ".join(map(str, (*self.division, self.timezone)))
+
+    @property
     def unending(self) -> bool:
         return self.end is None
 
@@ -417,6 +421,12 @@ class ClockPartitions(TimePartitions):
     @property
     def division(self) -> tuple[Any, ...]:
         return (*self._unit, self.timezone) if self.shifted else self._unit
+
+    @property
+    def _unit_of_keys(self) -> str:
+        # Not the division, which goes by what lies between start and end.
+        own = self.ticks == ticks(self.timezone, self.length // timedelta(seconds=1))
+        return " ".join(map(str, (*self._unit, self.timezone, *(() if own else ("from UTC",)))))
 
     @property
     def form(self) -> str:

@@ -36,7 +36,8 @@ class Known:
         state: what its facts come to
         facts: what lineage has, and what only the table's log or the source says
         unrecorded: the latter
-        fault: why its table or source can't be read, if it can't: then this is what lineage has
+        fault: why its table or source can't be read, if it can't: then this is what lineage has; or that the table is
+            partitioned otherwise than the asset is declared
     """
 
     state: AssetState
@@ -123,7 +124,8 @@ def take_snapshot(
             return Known(AssetState.fold(asset.partitions, facts), tuple(facts), (), error)
         ids = {fact.id for fact in facts}
         facts = [*facts, *(fact for fact in found if fact.id not in ids)]
-        return Known(AssetState.fold(asset.partitions, facts), tuple(facts), tuple(found))
+        state = AssetState.fold(asset.partitions, facts)
+        return Known(state, tuple(facts), tuple(found), None if asset.external else state.meaning.fault(asset.key))
 
     listed = list(assets)
     known = dict(zip((asset.key for asset in listed), in_parallel(know, listed), strict=True))

@@ -167,6 +167,9 @@ def _by_input(
     known, whole = ready & source.present, edge.asset.partitions.all(reads.now)
     for part, fact in made:
         found = reads.of(fact, edge.asset)
+        if any(source.meaning.before is not None and (one.version or 0) <= source.meaning.before for one in found):
+            yield part  # of what was read by keys that mean something else now
+            continue
         read, same = union(one.partitions for one in found), union(one.same for one in found)
         changed = union(source.changed_since(one.version) & one.same for one in found) if found else source.present
         added = (mapping.upstream(part) & known) - read
