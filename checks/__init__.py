@@ -3,10 +3,11 @@
 Knows assets and frames. It must not know where rows are stored, planning, execution or Prefect.
 """
 
+from lakehouse.checks.files import FileCheck, each_file, parses
 from lakehouse.checks.library import (
-    AnyCheck,
     Check,
     FrameCheck,
+    RowCheck,
     accepted_values,
     custom,
     expression,
@@ -16,14 +17,21 @@ from lakehouse.checks.library import (
     unique,
 )
 
+AnyCheck = Check | FrameCheck | FileCheck
+"""Whatever an asset may declare as a check."""
+
 __all__ = [
     "AnyCheck",
     "Check",
+    "FileCheck",
     "FrameCheck",
+    "RowCheck",
     "accepted_values",
     "custom",
+    "each_file",
     "expression",
     "not_null",
+    "parses",
     "reconcile",
     "row_count",
     "unique",

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import polars as pl
 
-from lakehouse.checks.library import AnyCheck, Check, FrameCheck
+from lakehouse.checks.library import Check, FrameCheck, RowCheck
 from lakehouse.checks.schema import SchemaChecks, failures, reasons, schema_checks
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.schema import Schema
@@ -93,7 +93,7 @@ def audit(
     partitions: PartitionSet,
     upstream: Mapping[str, pl.LazyFrame] | None = None,
     *,
-    more: Sequence[AnyCheck] = (),
+    more: Sequence[RowCheck] = (),
     part: Callable[[Sequence[str]], pl.LazyFrame] | None = None,
 ) -> Audit:
     """Hold an asset's candidate against its schema and its checks.
@@ -572,7 +572,7 @@ def _framed(asset: Asset, check: FrameCheck, rows: _Rows, failing: pl.DataFrame)
         blocking=check.blocking,
         wants=check.wants or "no failing rows",
         failed=dict(failing.group_by(PARTITION).len().sort(PARTITION).iter_rows()),
-        found=f"{failing.height:,} failing rows",
+        found=check.found(failing) if check.found and failing.height else f"{failing.height:,} failing rows",
         mark=mark if whole else None,
     )
 

@@ -94,12 +94,14 @@ class FrameCheck:
         function: gets the rows; returns the failing ones, or rows that bear the failing partitions' column
         wants: what has to be true, in words
         blocking: whether a failure holds the partition back
+        found: says what is wrong with the failing rows; None: how many there are says it
     """
 
     name: str
     function: FrameFunction = field(repr=False)
     wants: str = ""
     blocking: bool = True
+    found: Callable[[pl.DataFrame], str] | None = field(default=None, repr=False)
 
     @property
     def parts(self) -> tuple[Any, ...]:
@@ -120,8 +122,8 @@ def _named_in(*expressions: pl.Expr) -> tuple[str, ...]:
     return tuple(name for name in found if name != PARTITION)
 
 
-AnyCheck = Check | FrameCheck
-"""Whatever an asset may declare as a check."""
+RowCheck = Check | FrameCheck
+"""What looks at rows, and may be declared of any asset."""
 
 
 def row_count(*, min: int = 1, max: int | None = None, blocking: bool = True, name: str | None = None) -> Check:

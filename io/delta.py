@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
 import polars as pl
@@ -49,6 +49,9 @@ from lakehouse.io.tables import PARTITION, Publication, Staged, TableVersion, co
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
 from lakehouse.io.types import exact, storable
 from lakehouse.partitions import Partitions, PartitionSet
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 _META_ATTEMPT = "lakehouse.attempt"
 _META_PARTITIONS = "lakehouse.partitions"
@@ -163,6 +166,29 @@ class DeltaLakeTable:
             raise StorageError(f"there is no table at {self.uri}", hint="materialize the asset first")
         return [f"{self.uri}/{unquote(path)}" for path in self._files(table, partitions)["path"].to_list()]
 
+    def raw_files(self, lists: Sequence[str]) -> list[tuple[str, str]]:
+        """What a raw asset's lists of files name, by the lists' own paths in the table's folder.
+
+        Returns:
+            the path of each file, with that of the list that names it
+        """
+        if not lists:
+            return []
+        whole = [f"{self.location.target}/{path}" for path in lists]
+        rows = pl.scan_parquet(
+            whole,
+            schema={"_path": pl.String},
+            missing_columns="insert",
+            extra_columns="ignore",
+            hive_partitioning=False,
+            glob=False,
+            include_file_paths="list",
+            **self.location.polars,
+        )
+        found = rows.drop_nulls("_path").collect()
+        names = dict(zip(whole, lists, strict=True))
+        return [(path, names[place]) for path, place in found.iter_rows()]
+
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version, oldest first; see [TableReader.publications][]."""
         table = self.open()
@@ -173,6 +199,10 @@ class DeltaLakeTable:
             for commit in self._commits(table, after)
             if _META_PAYLOAD in commit
         ]
+
+    def objects(self) -> ObjectStore:
+        """An object store whose root is the table's folder; see [TableReader.objects][]."""
+        return self.location.store()
 
     # ── writing ───────────────────────────────────────────────────────────────────────────
 

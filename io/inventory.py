@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,7 +14,17 @@ from urllib.parse import unquote
 
 from lakehouse.errors import StorageError
 from lakehouse.io.delta import DeltaLakeTable, info_of
-from lakehouse.io.layout import LOG, QUARANTINE, RESTART, in_log, quarantine_of, staged_folder, staged_in, version_of
+from lakehouse.io.layout import (
+    LOG,
+    QUARANTINE,
+    RESTART,
+    in_log,
+    landed_by,
+    quarantine_of,
+    staged_folder,
+    staged_in,
+    version_of,
+)
 from lakehouse.io.storage import Location
 from lakehouse.io.tables import PARTITION
 
@@ -42,6 +52,7 @@ class StoredFile:
         written: when; of a leftover, when the newest file beside it was
         token: the partition that its rows are of
         versions: the table versions that have it
+        held_in: of what was held back, the file that holds the rows, or that lists the files
     """
 
     kind: Kind
@@ -50,6 +61,7 @@ class StoredFile:
     written: datetime
     token: str = ""
     versions: range = range(0)
+    held_in: str = ""
 
 
 @final
@@ -83,10 +95,15 @@ def inventory(table: DeltaLakeTable) -> Inventory:
         there = {path: (size, at) for path, size, at in listed if not in_log(path)}
         written = {version: at for path, _, at in listed if in_log(path) and (version := version_of(path)) is not None}
         beside = Location(quarantine_of(table.uri), table.location.options)
-        files = [StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at) for path, size, at in _list(beside)]
-    for path, (token, versions) in _used(commits, newest).items():
-        if path in there:
-            files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), token, versions))
+        files = [
+            StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at, held_in=path)
+            for path, size, at in _list(beside)
+        ]
+    used = {path: told for path, told in _used(commits, newest).items() if path in there}
+    raw = {path: there.pop(path) for path in [*there] if landed_by(path)}
+    files += _raw_files(table, raw, used, {file.held_in for file in files})
+    for path, (token, versions) in used.items():
+        files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), token, versions))
     staged = [(path, folder, size, at) for path, (size, at) in there.items() if (folder := staged_in(path))]
     newest_beside: dict[str, datetime] = {}
     for _, name, _, at in staged:
@@ -97,6 +114,36 @@ def inventory(table: DeltaLakeTable) -> Inventory:
     return Inventory(
         tuple(_made(commits, written)), tuple(sorted(files, key=lambda file: file.uri)), _is_complete(commits)
     )
+
+
+def _raw_files(
+    table: DeltaLakeTable,
+    there: Mapping[str, tuple[int, datetime]],
+    used: Mapping[str, tuple[str, range]],
+    held: Collection[str],
+) -> list[StoredFile]:
+    """The files that a raw asset keeps: published for as long as a version has the row that tells of them."""
+    if not there:
+        return []
+    with table.location.reaching("reading"):
+        told = table.raw_files([*used])
+    versions: dict[str, tuple[str, range]] = {}
+    for path, lists in told:
+        token, those = used[lists]
+        before = versions.get(path, (token, those))[1]
+        versions[path] = (token, range(min(before.start, those.start), max(before.stop, those.stop)))
+    found = []
+    for path, (size, at) in there.items():
+        attempt = landed_by(path)
+        uri = f"{table.uri}/{path}"
+        lists = next((name for name in (f"{attempt}.parquet", f"{attempt}-apart.parquet") if name in held), "")
+        if path in versions:
+            found.append(StoredFile(Kind.ROWS, uri, size, at, *versions[path]))
+        elif lists:
+            found.append(StoredFile(Kind.QUARANTINED, uri, size, at, held_in=lists))
+        else:
+            found.append(StoredFile(Kind.LEFTOVER, uri, size, at))
+    return found
 
 
 def clock(table: DeltaLakeTable) -> datetime:

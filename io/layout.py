@@ -2,13 +2,16 @@
 
 silver/flights/                    the table
 ├── _delta_log/                    its log: a file for each version
-└── staged-<attempt>/              what an attempt wrote; published, its files stay here
+├── staged-<attempt>/              what an attempt wrote; published, its files stay here
+└── _files/_partition=<token>/     of a raw asset: the files themselves, as they were sent
+    └── <attempt>/<name>
 silver/flights-quarantine/         beside it, the rows that were held back
 └── <attempt>.parquet
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -17,6 +20,9 @@ LOG: Final = "_delta_log"
 
 QUARANTINE: Final = "-quarantine"
 """What the name of the folder beside a table ends with that holds the rows that were held back."""
+
+_FILES: Final = "_files"
+"""Begins with an underscore, so that whoever vacuums the table leaves alone what its log doesn't name."""
 
 _STAGED: Final = "staged-"
 _MARK: Final = "Partitions: "
@@ -101,3 +107,36 @@ def marked(description: str | None) -> str:
         ('daily UTC', '')
     """
     return (description or "").partition(_MARK)[2]
+
+
+_ODD = re.compile(r"[^A-Za-z0-9._-]|^\.")
+_LONGEST = 180
+
+
+def raw_file(token: str, attempt: str, name: str) -> str:
+    """The path of a file that a raw asset keeps.
+
+    Parameters:
+        token: of its partition; empty: the asset is not partitioned
+        attempt: what landed it
+        name: what it is called, whatever that is
+
+    Examples:
+        >>> raw_file("2013-01-01", "1f", "flights.csv"), raw_file("", "1f", "../a b")
+        ('_files/_partition=2013-01-01/1f/flights.csv', '_files/1f/~2e.~2fa~20b')
+    """
+    safe = _ODD.sub(lambda m: "".join(f"~{b:02x}" for b in m[0].encode("utf-8", "surrogatepass")), name) or "~"
+    if len(safe) > _LONGEST:
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        safe = f"{safe[: _LONGEST // 2]}~{digest}~{safe[-_LONGEST // 3 :]}"
+    return "/".join([_FILES, *([f"_partition={token}"] if token else []), attempt, safe])
+
+
+def landed_by(path: str) -> str | None:
+    """The attempt that landed a file which a raw asset keeps; None: the path within the table is no such file.
+
+    Examples:
+        >>> landed_by(raw_file("2013-01-01", "1f", "flights.csv")), landed_by("staged-1f/0.parquet")
+        ('1f', None)
+    """
+    return path.split("/")[-2] if path.startswith(f"{_FILES}/") and path.count("/") >= 2 else None

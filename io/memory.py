@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 import polars as pl
+from obstore.store import MemoryStore, ObjectStore
 
 from lakehouse.errors import (
     PartitionConflict,
@@ -68,6 +69,7 @@ class MemoryTable:
         self._versions: list[_Version] = []
         self._candidates: dict[str, pl.DataFrame] = {}
         self._quarantine: dict[str, pl.DataFrame] = {}
+        self._objects = MemoryStore()
         self._lock = threading.Lock()
 
     @classmethod
@@ -141,6 +143,10 @@ class MemoryTable:
         """What was published after a version (None: ever), oldest first."""
         first = 0 if after is None else after + 1
         return [Publication(v, made.payload, made.mark) for v, made in enumerate(self._versions) if v >= first]
+
+    def objects(self) -> ObjectStore:
+        """Where raw assets keep their files, beside the rows."""
+        return self._objects
 
     def stage(self, frame: pl.LazyFrame, attempt: str) -> Staged:
         """Keep a candidate where no reader looks; see [lakehouse.io.Table][].

@@ -11,6 +11,7 @@ from lakehouse.partitions import Every, Hourly, Multi, Partitions, PartitionSet,
 
 if TYPE_CHECKING:
     import polars as pl
+    from obstore.store import ObjectStore
 
 PARTITION = "_partition"
 """The column that names a row's partition in storage. Kept apart from the asset's own partition column, so that
@@ -27,12 +28,14 @@ class Staged:
         rows: rows by partition token; None stands for rows that belong to no partition at all
         bytes: stored bytes by partition token
         handle: what the table itself needs to publish it
+        files: of a raw asset, the paths of its files in the table's folder, by partition token
     """
 
     attempt: str
     rows: Mapping[str | None, int]
     bytes: Mapping[str | None, int]
     handle: Any = field(repr=False, compare=False)
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @final
@@ -172,6 +175,10 @@ class TableReader(Protocol):
 
     def publications(self, *, after: int | None) -> Sequence[Publication]:
         """What was published after a version (None: ever), oldest first."""
+        ...
+
+    def objects(self) -> ObjectStore:
+        """An object store whose root is the table's own folder: raw assets keep their files there, beside the rows."""
         ...
 
 

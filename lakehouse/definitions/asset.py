@@ -143,6 +143,11 @@ class Asset:
         return self._signature.takes
 
     @property
+    def keeps_files(self) -> bool:
+        """Whether it keeps files as they are: its table is the list of them."""
+        return self._signature.files
+
+    @property
     def schema(self) -> Schema | None:
         """What the return annotation promises."""
         return self._signature.schema

@@ -12,7 +12,7 @@ from lakehouse.partitions import PartitionSet
 if TYPE_CHECKING:
     import polars as pl
 
-    from lakehouse.checks import AnyCheck
+    from lakehouse.checks import RowCheck
     from lakehouse.io import TableReader
 
 
@@ -53,7 +53,7 @@ class Built:
 
     frame: pl.LazyFrame | None
     error: str | None = None
-    checks: tuple[AnyCheck, ...] = ()
+    checks: tuple[RowCheck, ...] = ()
 
 
 class Builder(Protocol):

@@ -101,11 +101,14 @@ class AssetGraph:
         for asset in self:
             _check_comparisons(asset)
             _check_columns(asset, self._edges[asset.key])
+            _check_files(asset)
             for edge in self._edges[asset.key]:
                 _check_layer(asset, edge)
                 _check_partitions(asset, edge)
                 _check_compared(asset, edge)
-                _check_contract(asset, edge)
+                _check_reading(asset, edge)
+                if not edge.asset.keeps_files:
+                    _check_contract(asset, edge)
 
     @property
     def assets(self) -> Mapping[str, Asset]:
@@ -283,6 +286,46 @@ def _check_compared(asset: Asset, edge: Edge) -> None:
             f"{asset.key} ({asset.partitions}) can't be reconciled with {edge.asset.key} ({edge.asset.partitions}), "
             "partition by partition: they are partitioned otherwise",
             hint="reconcile with an input that is partitioned alike, or use a custom check",
+        )
+
+
+def _check_files(asset: Asset) -> None:
+    """See that files are kept where they may be, and that checks look at files only where there are some."""
+    if asset.keeps_files and asset.layer is not Layer.BRONZE:
+        raise LayerViolation(
+            f"{asset.key} keeps files as they were sent, which Bronze alone does",
+            hint=f"declare {asset.name} with @bronze, or return a frame",
+        )
+    looking = [check.name for check in asset.checks if getattr(check, "looks_at_files", False)]
+    if looking and not asset.keeps_files:
+        raise ContractViolation(
+            f"the check {looking[0]!r} of {asset.key} looks at files, and the asset keeps none",
+            hint="what keeps files returns RawFiles",
+        )
+    own = sorted({"name", "size", "sha256"} & set(asset.partitions.columns)) if asset.keeps_files else []
+    if own:
+        raise DefinitionError(
+            f"{asset.key} keeps files, whose list has a column {own[0]!r} already",
+            hint="give the partitions' column another name",
+        )
+
+
+def _check_reading(asset: Asset, edge: Edge) -> None:
+    """See that it is said how files are read, and that what is read so are files."""
+    given = edge.parameter
+    if edge.asset.keeps_files:
+        if asset.builder is None and (given.files or given.reader is not None):
+            return
+        raise ContractViolation(
+            f"{asset.key} reads {edge.asset.key}, which keeps files, and doesn't say how they are read",
+            hint=f"{given.name}: Annotated[pl.LazyFrame, Model, Csv()], or RawFiles to be given the files themselves"
+            if asset.builder is None
+            else "read them in an asset that is made in Python",
+        )
+    if given.reader is not None or (given.files and not edge.asset.external):
+        raise ContractViolation(
+            f"{asset.key} reads {edge.asset.key} as files, and it keeps none",
+            hint=f"what keeps files returns RawFiles; annotate {given.name} with a type of frame",
         )
 
 

@@ -55,12 +55,16 @@ class Parameter:
         source: the asset that its annotation names outright, if it does
         frame: the type that the function wants to be given
         schema: the contract, if its annotation has one
+        files: whether it wants to be given files
+        reader: how the files of a raw asset are read, if its annotation says so
     """
 
     name: str
     source: From | None
     frame: Any
     schema: Schema | None
+    files: bool = False
+    reader: Any = None
 
 
 @final
@@ -73,12 +77,14 @@ class Signature:
         takes: which of the reserved parameters it wants
         frame: the type of frame that it is
         schema: what it promises
+        files: whether it is made of files that are kept as they are
     """
 
     inputs: tuple[Parameter, ...]
     takes: frozenset[str]
     frame: Any
     schema: Schema | None
+    files: bool = False
 
 
 def read_signature(key: str, function: Callable[..., Any], is_asset: Callable[[Any], bool]) -> Signature:
@@ -110,18 +116,21 @@ def read_signature(key: str, function: Callable[..., Any], is_asset: Callable[[A
         if name in RESERVED:
             takes.add(name)
         else:
-            frame, schema, source = _read_annotation(key, name, hints.get(name), is_asset)
-            inputs.append(Parameter(name, source, frame, schema))
-    frame, schema, _ = _read_annotation(key, "return", hints.get("return"), is_asset)
-    return Signature(tuple(inputs), frozenset(takes), frame, schema)
+            inputs.append(_read_annotation(key, name, hints.get(name), is_asset))
+    made = _read_annotation(key, "return", hints.get("return"), is_asset)
+    if made.reader is not None or (made.files and made.schema is not None):
+        raise DefinitionError(
+            f"{key}: what its files hold, and how they are read, is said by whoever reads them",
+            hint="return RawFiles, and annotate the parameter of a reader: Annotated[pl.LazyFrame, Model, Csv()]",
+        )
+    return Signature(tuple(inputs), frozenset(takes), made.frame, made.schema, made.files)
 
 
-def _read_annotation(
-    key: str, name: str, hint: Any, is_asset: Callable[[Any], bool]
-) -> tuple[Any, Schema | None, From | None]:
-    """Take an annotation apart: the type of frame, the schema, and the asset it names."""
+def _read_annotation(key: str, name: str, hint: Any, is_asset: Callable[[Any], bool]) -> Parameter:
+    """Take an annotation apart: the type of frame, the schema, the asset it names, and how files are read."""
     source: From | None = None
     schema: Schema | None = None
+    reader: Any = None
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
         for extra in extras:
@@ -131,6 +140,8 @@ def _read_annotation(
                 source = From(extra)
             elif hasattr(extra, "to_schema"):
                 schema = Schema.of(extra)
+            elif hasattr(extra, "scan_file"):
+                reader = extra
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         raise DefinitionError(
             f"{key}: {name} is annotated with {hint}, which is more than one type",
@@ -139,4 +150,5 @@ def _read_annotation(
     arguments = typing.get_args(hint)
     if arguments and hasattr(arguments[0], "to_schema"):
         schema = Schema.of(arguments[0])
-    return typing.get_origin(hint) or hint, schema, source
+    files = any(getattr(one, "is_raw_file", False) for one in (hint, *arguments))
+    return Parameter(name, source, typing.get_origin(hint) or hint, schema, files, reader)

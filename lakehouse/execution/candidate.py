@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import WrongFrame, shorten
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.compute import read_input
+from lakehouse.execution.compute import Sent, read_input
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
@@ -20,7 +20,7 @@ from lakehouse.redaction import logger
 if TYPE_CHECKING:
     import polars as pl
 
-    from lakehouse.checks import AnyCheck
+    from lakehouse.checks import RowCheck
     from lakehouse.checks.gate import Audit
     from lakehouse.checks.placement import Misplaced
     from lakehouse.io import Staged, Table
@@ -64,12 +64,12 @@ class Audited:
     well: bool
 
 
-def stage(attempt: Attempt, frame: pl.LazyFrame, todo: PartitionSet) -> Candidate:
-    """Compute the rows and write them to where no reader looks.
+def stage(attempt: Attempt, made: pl.LazyFrame | Sent, todo: PartitionSet) -> Candidate:
+    """Compute the rows and write them to where no reader looks; of an asset that keeps files, the files before.
 
     Parameters:
         attempt: the step
-        frame: its rows
+        made: its rows, or its files
         todo: the partitions that were asked for
 
     Raises:
@@ -77,6 +77,22 @@ def stage(attempt: Attempt, frame: pl.LazyFrame, todo: PartitionSet) -> Candidat
         StepError: computing the rows raised
         StorageError: they can't be written
     """
+    from lakehouse.io.raw import land
+
+    asset, table, id = attempt.asset, attempt.table, new_id()
+    files: Mapping[str, tuple[str, ...]] = {}
+    if isinstance(made, Sent):
+        landing = land(table, made.files, todo, id, where=asset.key, run=attempt.run.id)
+        frame, files = landing.rows, landing.paths
+    else:
+        frame = made
+    with _removing_on_error(table, files):
+        return _stage(attempt, frame, files, id, todo)
+
+
+def _stage(
+    attempt: Attempt, frame: pl.LazyFrame, files: Mapping[str, tuple[str, ...]], id: str, todo: PartitionSet
+) -> Candidate:
     from lakehouse.checks.placement import Misplaced
     from lakehouse.io import PARTITION
     from lakehouse.io.tokens import token
@@ -95,9 +111,8 @@ def stage(attempt: Attempt, frame: pl.LazyFrame, todo: PartitionSet) -> Candidat
                 )
         key = token(asset.partitions, dtypes, where=asset.key)
         frame = frame.with_columns(key.alias(PARTITION))
-    id = new_id()
     with discarding_on_error(table, id):
-        staged = table.stage(frame, id)
+        staged = replace(table.stage(frame, id), files=files)
     return Candidate(staged, dtypes, Misplaced.find(asset, todo, staged.rows, attempt.step.now))
 
 
@@ -122,7 +137,7 @@ def audit_candidate(
     candidate: Candidate,
     pins: Pins,
     todo: PartitionSet,
-    more: Sequence[AnyCheck] = (),
+    more: Sequence[RowCheck] = (),
     *,
     divisible: bool = False,
 ) -> Audited:
@@ -144,6 +159,8 @@ def audit_candidate(
     from lakehouse.io.digests import NOTHING
     from lakehouse.io.tokens import from_tokens, tokens
 
+    if attempt.asset.keeps_files:
+        more = (*more, *_of_files(attempt))
     rows = partial(_rows, attempt, candidate)
     misplaced = candidate.misplaced
     held = _blamed(attempt, misplaced, todo, divisible=divisible)
@@ -158,6 +175,16 @@ def audit_candidate(
     before = attempt.step.digests
     same = [t for t, key in zip(passed, found.passed, strict=True) if before.get(key) == passed[t]] if before else []
     return Audited(found, passed, from_tokens(todo.partitions, same), apart, well=not held)
+
+
+def _of_files(attempt: Attempt) -> list[RowCheck]:
+    """The checks that look into files, as checks of the rows that list them."""
+    from lakehouse.checks.files import FileCheck, as_sent, with_files
+
+    asset = attempt.asset
+    looking = [check for check in asset.checks if isinstance(check, FileCheck)]
+    bound = [with_files(check, attempt.table, asset.partitions, where=asset.key) for check in looking]
+    return [as_sent(), *bound]
 
 
 def _blamed(attempt: Attempt, misplaced: Misplaced | None, todo: PartitionSet, *, divisible: bool) -> PartitionSet:
@@ -183,7 +210,7 @@ def _audit(
     these: Collection[str] | None,
     pins: Pins,
     partitions: PartitionSet,
-    more: Sequence[AnyCheck],
+    more: Sequence[RowCheck],
 ) -> Audit:
     """What the gate finds in some partitions: in these, by token; None: they are all that there is."""
     from lakehouse.checks import Check
@@ -216,6 +243,28 @@ def _rows(attempt: Attempt, candidate: Candidate, these: Collection[str] | None)
 
 
 @contextmanager
+def _removing_on_error(table: Table, files: Mapping[str, tuple[str, ...]]) -> Iterator[None]:
+    """Where something goes wrong with a candidate before it is one, remove its files."""
+    try:
+        yield
+    except BaseException:
+        _remove(table, files, [])
+        raise
+
+
+def _remove(table: Table, files: Mapping[str, tuple[str, ...]], kept: Collection[str]) -> None:
+    """Remove a candidate's files, but for those of some partitions, by token."""
+    if not files:
+        return
+    from lakehouse.io.raw import remove
+
+    try:
+        remove(table, [path for token, paths in files.items() if token not in kept for path in paths])
+    except Exception as error:
+        log.warning("%s: files were left behind: %s", table.uri, error)
+
+
+@contextmanager
 def discarding_on_error(table: Table, staged: Staged | str) -> Iterator[None]:
     """Where something goes wrong with a candidate, remove what is staged of it."""
     try:
@@ -225,14 +274,19 @@ def discarding_on_error(table: Table, staged: Staged | str) -> Iterator[None]:
         raise
 
 
-def discard(table: Table, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
+def discard(table: Table, staged: Staged | str, *, published: PartitionSet | None = None, held: bool = False) -> None:
     """Remove what no version uses. What can't be removed takes space and harms nobody, so it fails no step.
 
     Parameters:
         table: where it is staged
         staged: the candidate; or its id, where it was never finished
         published: the partitions that a version uses by now
+        held: whether rows of it were held back: what these tell of, the files of a raw asset, is kept with them
     """
+    from lakehouse.io.tokens import tokens
+
+    if not isinstance(staged, str) and not held:
+        _remove(table, staged.files, tokens(published) if published is not None else [])
     try:
         table.discard(staged, published=published)
     except Exception as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.builder import Built
+from lakehouse.definitions.signature import Parameter
 from lakehouse.errors import LakehouseError, StepError, StorageError, panics_raised, shorten
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.home import load
@@ -61,7 +62,19 @@ def look_at_sources(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Sources
     return Sources(pins.observed(versions), seen)
 
 
-def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.LazyFrame:
+@final
+@dataclass(frozen=True)
+class Sent:
+    """What a raw asset's function returned: files that are yet to be read.
+
+    Parameters:
+        files: the files
+    """
+
+    files: Iterable[Any]
+
+
+def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.LazyFrame | Sent:
     """Have the asset's function make some partitions.
 
     Parameters:
@@ -70,7 +83,8 @@ def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.
         sources: what it reads
 
     Returns:
-        the rows, yet to be computed, with the columns and types that the asset's schema promises
+        the rows, yet to be computed, with the columns and types that the asset's schema promises; or the files, yet to
+        be read, of an asset that keeps files
 
     Raises:
         StepError: the function raised, or returned what it may not
@@ -86,16 +100,29 @@ def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.
     # A function that asks for its range gets one range at a time: it never has to think of gaps.
     alone = "partitions" in asset.takes
     parts = [PartitionSet(todo.partitions, (span,)) for span in todo.spans] if alone else [todo]
+    if asset.keeps_files:
+        return Sent(_files(attempt, todo, parts, sources))
     frames = []
     for part in parts:
         given = _arguments(attempt, part, todo, sources)
-        with _blaming_function(asset, part), default_in_utc():
+        with blaming_function(asset, part), default_in_utc():
             frame = take(asset.function(**given), where=asset.key)
             frame.collect_schema()
         frames.append(frame)
-    with _blaming_function(asset, todo):
+    with blaming_function(asset, todo):
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
         return conform(asset, frame)
+
+
+def _files(attempt: Attempt, todo: PartitionSet, parts: Sequence[PartitionSet], sources: Sources) -> Iterator[Any]:
+    """The files that the function yields, each while it is waited for."""
+    from lakehouse.io.raw import each
+
+    asset = attempt.asset
+    for part in parts:
+        given = _arguments(attempt, part, todo, sources)
+        with blaming_function(asset, part):
+            yield from each(asset.function(**given), where=asset.key)
 
 
 def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: PartitionSet) -> pl.LazyFrame:
@@ -121,7 +148,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
     asset = attempt.asset
     if built.frame is None:
         raise StepError(f"{asset.key}: {built.error or 'it was not made'}")
-    with _blaming_function(asset, todo):
+    with blaming_function(asset, todo):
         frame, schema = built.frame, built.frame.collect_schema()
         columns = asset.partitions.columns
         if others and columns and set(columns) <= set(schema):
@@ -150,17 +177,22 @@ def _arguments(attempt: Attempt, part: PartitionSet, todo: PartitionSet, sources
     from lakehouse.io.frames import give
 
     asset = attempt.asset
-    frame_types = {parameter.name: parameter.frame for parameter in asset.inputs}
+    parameters = {parameter.name: parameter for parameter in asset.inputs}
     arguments: dict[str, Any] = {}
     for one in attempt.step.inputs:
         needed = _needed(attempt, one, part)
+        wanted = parameters[one.parameter]
         if one.asset.external:
-            arguments[one.parameter] = _observed(attempt, one, needed, sources)
+            seen = _observed(attempt, one, needed, sources)
+            arguments[one.parameter] = seen.files if wanted.files else seen
             continue
         version = sources.pins.version(one)
-        frame = read_input(attempt, one, needed, version)
         try:
-            arguments[one.parameter] = give(frame, frame_types[one.parameter])
+            if one.asset.keeps_files:
+                files = _landed(attempt, one, needed, version)
+                arguments[one.parameter] = files if wanted.files else give(_scanned(files, one, wanted), wanted.frame)
+            else:
+                arguments[one.parameter] = give(read_input(attempt, one, needed, version), wanted.frame)
         except LakehouseError:
             raise
         except Exception as error:
@@ -173,6 +205,31 @@ def _arguments(attempt: Attempt, part: PartitionSet, todo: PartitionSet, sources
     if "context" in asset.takes:
         arguments["context"] = attempt.context(todo)
     return arguments
+
+
+def _landed(attempt: Attempt, given: Input, needed: PartitionSet, version: int | None) -> tuple[Any, ...]:
+    """The files of some partitions of an input that keeps files."""
+    from lakehouse.io.raw import listed
+
+    if version is None and not needed:
+        return ()
+    table = attempt.home.table(given.asset)
+    rows = read_input(attempt, given, needed, version)
+    return listed(table, rows, given.asset.partitions, where=given.asset.key)
+
+
+def _scanned(files: Sequence[Any], given: Input, wanted: Parameter) -> pl.LazyFrame:
+    """Files as rows, as the parameter's annotation has it."""
+    from lakehouse.io.readers import scan_files
+
+    columns = None if wanted.schema is None else wanted.schema.columns
+    return scan_files(
+        files,
+        wanted.reader,
+        given.asset.partitions,
+        None if columns is None else {column.name: column.dtype for column in columns},
+        where=given.asset.key,
+    )
 
 
 def _observed(attempt: Attempt, given: Input, needed: PartitionSet, sources: Sources) -> Observed:
@@ -193,7 +250,7 @@ def _needed(attempt: Attempt, given: Input, partitions: PartitionSet) -> Partiti
 
 
 @contextmanager
-def _blaming_function(asset: Asset, part: PartitionSet) -> Iterator[None]:
+def blaming_function(asset: Asset, part: PartitionSet) -> Iterator[None]:
     """Say whose function it was that raised, for which partitions, and where."""
     try:
         with panics_raised():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lakehouse.errors import LineageError, RowsOutsidePartitions, StepError, panics_raised
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import audit_candidate, discard, discarding_on_error, stage
-from lakehouse.execution.compute import Sources, call_function, look_at_sources
+from lakehouse.execution.compute import Sent, Sources, call_function, look_at_sources
 from lakehouse.execution.divide import Bad, Divided, Made, blames_partitions, divide
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook
@@ -35,7 +35,7 @@ from lakehouse.redaction import logger
 if TYPE_CHECKING:
     import polars as pl
 
-    from lakehouse.checks import AnyCheck
+    from lakehouse.checks import RowCheck
 
 log = logger()
 
@@ -109,8 +109,8 @@ def make_part(attempt: Attempt, sources: Sources, part: PartitionSet) -> Made | 
     divisible = _divisible(attempt.step)
     try:
         with panics_raised():
-            frame = call_function(attempt, part, sources)
-            ready = prepare(attempt, frame, part, sources.pins, divisible=divisible)
+            made = call_function(attempt, part, sources)
+            ready = prepare(attempt, made, part, sources.pins, divisible=divisible)
     except BaseException as error:
         if divisible and isinstance(error, StepError) and blames_partitions(error):
             return Bad(part, error)
@@ -121,10 +121,10 @@ def make_part(attempt: Attempt, sources: Sources, part: PartitionSet) -> Made | 
 
 def prepare(
     attempt: Attempt,
-    frame: pl.LazyFrame,
+    made: pl.LazyFrame | Sent,
     todo: PartitionSet,
     pins: Pins,
-    checks: Sequence[AnyCheck] = (),
+    checks: Sequence[RowCheck] = (),
     *,
     divisible: bool = False,
 ) -> Ready:
@@ -132,13 +132,13 @@ def prepare(
 
     Parameters:
         attempt: the step
-        frame: the rows, yet to be computed
+        made: the rows, yet to be computed; or the files of an asset that keeps files
         todo: the partitions that were asked for
         pins: the versions that they are made from
         checks: what stands before publication besides the asset's own checks
         divisible: whether the rows of fewer partitions could be computed by themselves
     """
-    candidate = stage(attempt, frame, todo)
+    candidate = stage(attempt, made, todo)
     with discarding_on_error(attempt.table, candidate.staged):
         audited = audit_candidate(attempt, candidate, pins, todo, checks, divisible=divisible)
         return hold_back(attempt, candidate, audited, pins)
@@ -158,7 +158,8 @@ def finish(attempt: Attempt, ready: Ready) -> StepResult:
             facts += publish(attempt, ready)
     with recording_failure(attempt, audit.passed, ready.pins, ready.held):
         unrecorded = record(attempt, facts)
-    discard(attempt.table, ready.candidate.staged, published=audit.passed)
+    kept_apart = bool(ready.held) or ready.apart is not None
+    discard(attempt.table, ready.candidate.staged, published=audit.passed, held=kept_apart)
     return replace(
         StepResult.nothing(attempt.step),
         published=audit.passed,

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import Any, Protocol, final, runtime_checkable
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import LakehouseError, PartitionError, StepError
@@ -49,11 +49,13 @@ class Observed:
         partitions: the partitions that are meant
         versions: of those that are there, what changes whenever they do, by key
         uris: their files, where the source returned files: paths on disk, or ``s3://...``
+        files: the same as files that can be opened, and that a raw asset may keep ([lakehouse.io.RawFile][])
     """
 
     partitions: PartitionSet
     versions: Mapping[str, str]
     uris: tuple[str, ...] = ()
+    files: tuple[Any, ...] = ()
 
 
 @final
@@ -64,18 +66,18 @@ class Sighting:
     Parameters:
         asset: the asset
         versions: what changes whenever a partition does, by key
-        uris: its files, by key, where the source returns files
+        files: its files, by key, where the source returns files
     """
 
     asset: Asset
     versions: Mapping[str, str]
-    uris: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, tuple[FoundFile, ...]]
 
     def within(self, partitions: PartitionSet) -> Observed:
         """What there is of some partitions."""
         found = [key for key in self.versions if key in partitions]
-        uris = tuple(uri for key in found for uri in self.uris.get(key, ()))
-        return Observed(partitions, {key: self.versions[key] for key in found}, uris)
+        files = tuple(file for key in found for file in self.files.get(key, ()))
+        return Observed(partitions, {key: self.versions[key] for key in found}, tuple(f.uri for f in files), files)
 
 
 def look(asset: Asset) -> Sighting:
@@ -94,10 +96,9 @@ def look(asset: Asset) -> Sighting:
         raise
     except Exception as error:
         raise StepError(f"{asset.key}: looking at it raised {type(error).__name__}: {error}") from error
-    uris: dict[str, tuple[str, ...]] = {}
+    files: dict[str, tuple[FoundFile, ...]] = {}
     if isinstance(found, Finder):
-        files = found.by_partition(asset.partitions)
-        uris = {key: tuple(f.uri for f in listed) for key, listed in files.items()}
+        files = {key: tuple(listed) for key, listed in found.by_partition(asset.partitions).items()}
         versions = {key: repr([(f.uri, f.version) for f in listed]) for key, listed in files.items()}
     elif isinstance(found, str) and not asset.partitioned:
         versions = {"": found}
@@ -115,7 +116,7 @@ def look(asset: Asset) -> Sighting:
     return Sighting(
         asset,
         {key: versions[given] for key, given in keys.items()},
-        {key: uris[given] for key, given in keys.items() if given in uris},
+        {key: files[given] for key, given in keys.items() if given in files},
     )
 
 

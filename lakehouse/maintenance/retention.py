@@ -75,7 +75,7 @@ def _retain(
     telling = (*known.everything.rejected, *known.everything.current)
     held = {f.quarantine.rpartition("/")[2] for _, f in telling if f.quarantine}
     old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
-    old = [f for f in old if f.uri.rpartition("/")[2] not in held]
+    old = [f for f in old if f.held_in not in held]
     _delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)
     spare = superseded(known.everything.partitions, known.facts, [pin.version for pin in pins])
     recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}

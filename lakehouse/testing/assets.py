@@ -34,7 +34,8 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
 
     Parameters:
         asset: what to make
-        inputs: a frame of any kind for each of its inputs, by parameter; each is given as the function asks for it
+        inputs: a frame of any kind for each of its inputs, by parameter; of one that keeps files, a list of files. Each
+            is given as the function asks for it
         partitions: which partitions: a key, a list of keys, a range ``"a...b"``; None: it has none
 
     Returns:
@@ -80,6 +81,9 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
         needs.append(Input(edge.parameter.name, edge.asset, needed, 0, (), edge.rule))
         if edge.asset.external:
             continue
+        if edge.asset.keeps_files:
+            home.tables[edge.asset.key] = _kept(edge.asset, given[edge.parameter.name], needed)
+            continue
         frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}")
         home.tables[edge.asset.key] = cast("Table", _Given(edge.asset.key, frame))
     # What is tried out is called once, with what it is asked for, and shows its own error.
@@ -90,6 +94,20 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
         which = f" {result.absent}" if asset.partitioned else ""
         raise StepError(f"{asset.key}{which} would be held back: {result.error}", hint="see what its checks want")
     return load(home.table(asset), asset, None).collect()
+
+
+def _kept(asset: Asset, files: Any, needed: PartitionSet) -> Table:
+    """Files as an asset that keeps them would have published them."""
+    from lakehouse.io import PARTITION
+    from lakehouse.io.raw import each, land
+    from lakehouse.io.tokens import token
+
+    table = MemoryTable(asset.key, partitioned=asset.partitioned)
+    listed = land(table, each(files, where=asset.key), needed, "given", where=asset.key, run="run_asset").rows
+    if asset.partitioned:
+        listed = listed.with_columns(token(asset.partitions, listed.collect_schema(), where=asset.key).alias(PARTITION))
+    table.publish(table.stage(listed, "given"), needed, payload="", since=None)
+    return table
 
 
 @final

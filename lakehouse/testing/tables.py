@@ -29,6 +29,7 @@ from lakehouse.errors import (
 )
 from lakehouse.io import PARTITION, Publication, Table
 from lakehouse.io.frames import restore
+from lakehouse.io.layout import raw_file
 from lakehouse.io.storage import Location
 from lakehouse.io.tokens import NOWHERE, token, tokens
 from lakehouse.partitions import (
@@ -862,6 +863,16 @@ class TableConformance:
             with refused(Exception):
                 table.staged(staged).collect()
         assert content(table.scan()) == expect(DATES, {key: "old"})
+
+    def test_files_beside_the_rows_make_no_table_and_are_nobodys_candidate(self, new_table: NewTable) -> None:
+        table, path = new_table(partitioned=True), raw_file("2013-01-29", "attempt", "a.csv")
+        table.objects().put(path, b"n")
+        assert table.version() is None
+        table.discard(table.stage(DATES.frame(DATES.keys[:1], "new"), "attempt"))
+        assert table.version() is None
+        publish(table, DATES.frame(DATES.keys, "new"), DATES.select(*DATES.keys))
+        assert content(table.scan()) == expect(DATES, dict.fromkeys(DATES.keys, "new"))
+        assert bytes(table.objects().get(path).bytes()) == b"n"
 
     def test_discarding_what_never_was_is_nothing(self, new_table: NewTable) -> None:
         table = new_table()
