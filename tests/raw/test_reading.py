@@ -244,11 +244,13 @@ def raw() -> RawFiles:
 
 
 @bronze
-def table() -> pl.LazyFrame: ...
+def table() -> pl.LazyFrame:
+    raise AssertionError
 
 
 def _taken(annotation: Any) -> Any:
-    def made(given: Any) -> pl.LazyFrame: ...
+    def made(given: Any) -> pl.LazyFrame:
+        raise AssertionError
 
     made.__annotations__["given"] = annotation
     return made
@@ -277,13 +279,17 @@ def test_what_may_be_asked_of_files(annotation: Any) -> None:
 
 
 def test_what_keeps_files_is_bronze_and_says_nothing_of_what_is_in_them() -> None:
-    def loose() -> RawFiles: ...
+    def loose() -> RawFiles:
+        raise AssertionError
 
-    def typed() -> Annotated[RawFiles, Line]: ...
+    def typed() -> Annotated[RawFiles, Line]:
+        raise AssertionError
 
-    def read() -> Annotated[pl.LazyFrame, Csv()]: ...
+    def read() -> Annotated[pl.LazyFrame, Csv()]:
+        raise AssertionError
 
-    def named() -> RawFiles: ...
+    def named() -> RawFiles:
+        raise AssertionError
 
     for layer in (silver, gold):
         with pytest.raises(LayerViolation, match="Bronze alone"):
@@ -299,14 +305,17 @@ def test_what_keeps_files_is_bronze_and_says_nothing_of_what_is_in_them() -> Non
         parses("csv")  # type: ignore[arg-type]
 
 
-def _plain() -> pl.LazyFrame: ...
+def _plain() -> pl.LazyFrame:
+    raise AssertionError
 
 
 def test_another_way_of_reading_makes_what_was_read_stale_and_the_files_not() -> None:
-    def read(given: Annotated[pl.LazyFrame, raw, Csv()]) -> pl.LazyFrame: ...
+    def read(given: Annotated[pl.LazyFrame, raw, Csv()]) -> pl.LazyFrame:
+        raise AssertionError
 
     before = silver(read).code_version
 
-    def read(given: Annotated[pl.LazyFrame, raw, Csv(separator=";")]) -> pl.LazyFrame: ...  # type: ignore[no-redef]
+    def read(given: Annotated[pl.LazyFrame, raw, Csv(separator=";")]) -> pl.LazyFrame:  # type: ignore[no-redef]
+        raise AssertionError
 
     assert silver(read).code_version != before

@@ -27,6 +27,12 @@ import pandera.polars as pa
 import polars as pl
 from lakehouse import {", ".join(lakehouse.__all__)}
 daily = Daily("2013-01-01", column="date")
+
+
+class RawOrders(pa.DataFrameModel):
+    date: pl.Date
+
+
 orders = Asset(Layer.SILVER, "orders", lambda: pl.LazyFrame(), daily)
 """
 """What stands before a block of README that is no whole module: its reader has seen the first block."""
