@@ -35,6 +35,7 @@ from lakehouse.io.damage import POINTER, Damage, actions_of, emptied, find_damag
 from lakehouse.io.frames import ArrowStream, changes, unused
 from lakehouse.io.layout import (
     LOG,
+    NOTES,
     RESTART,
     checkpoint_file,
     log_file,
@@ -227,6 +228,12 @@ class DeltaLakeTable:
                 if stream.error is not None:
                     raise StepError(f"computing the rows raised {cause(stream.error)}") from stream.error
                 raise error
+        return self.restaged(attempt)
+
+    def restaged(self, attempt: str) -> Staged:
+        """A candidate that was staged, by this process or another one; see [Table.restaged][]."""
+        folder = self.location.child(staged_folder(attempt))
+        with self.location.reaching("reading what is staged in"):
             log = bytes(folder.store().get(log_file(0)).bytes())
         # Bytes: their lines end where they should, and not at a user's U+2028 or U+0085.
         actions = [json.loads(line) for line in log.splitlines()]
@@ -239,6 +246,19 @@ class DeltaLakeTable:
             rows[token] = rows.get(token, 0) + int(json.loads(add["stats"])["numRecords"])
             size[token] = size.get(token, 0) + int(add["size"])
         return Staged(attempt, rows, size, (adds, schema))
+
+    def put_note(self, attempt: str, name: str, text: bytes) -> None:
+        """Write a note beside a candidate; see [Table.put_note][]."""
+        with self.location.reaching("writing to"):
+            self.location.store().put(f"{staged_folder(attempt)}/{name}", text, mode="create")
+
+    def note(self, attempt: str, name: str) -> bytes | None:
+        """Read a note; see [Table.note][]."""
+        with self.location.reaching("reading what is staged in"):
+            try:
+                return bytes(self.location.store().get(f"{staged_folder(attempt)}/{name}").bytes())
+            except FileNotFoundError:
+                return None
 
     def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
         """The rows of a candidate; see [Table.staged][]."""
@@ -428,7 +448,7 @@ class DeltaLakeTable:
         if not isinstance(staged, str) and published is not None:
             kept = set(tokens(published))
             # A token needs no percent-encoding, so a path in the log is the path in the store.
-            unused = [f"{folder}/{log_file(0)}"] + [
+            unused = [f"{folder}/{name}" for name in (log_file(0), *NOTES)] + [
                 f"{folder}/{add['path']}"
                 for add in staged.handle[0]
                 if (add["partitionValues"].get(PARTITION) if self.partitioned else "") not in kept

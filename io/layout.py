@@ -3,6 +3,8 @@
 silver/flights/                    the table
 ├── _delta_log/                    its log: a file for each version
 ├── staged-<attempt>/              what an attempt wrote; published, its files stay here
+│   ├── order.json                 while it is made elsewhere: what is to be done
+│   └── manifest.json              and how it ended, written last
 └── _files/_partition=<token>/     of a raw asset: the files themselves, as they were sent
     └── <attempt>/<name>
 silver/flights-quarantine/         beside it, the rows that were held back
@@ -23,6 +25,15 @@ QUARANTINE: Final = "-quarantine"
 
 _FILES: Final = "_files"
 """Begins with an underscore, so that whoever vacuums the table leaves alone what its log doesn't name."""
+
+ORDER: Final = "order.json"
+"""What is to be done elsewhere, beside the candidate that is staged there."""
+
+MANIFEST: Final = "manifest.json"
+"""How that ended."""
+
+NOTES: Final = (ORDER, MANIFEST)
+"""What is written beside a candidate, and goes once it is published."""
 
 _STAGED: Final = "staged-"
 _MARK: Final = "Partitions: "

@@ -21,6 +21,7 @@ from lakehouse.errors import (
 )
 from lakehouse.io import PARTITION, Publication, Staged, TableVersion
 from lakehouse.io.frames import changes
+from lakehouse.io.layout import NOTES
 from lakehouse.io.tables import columns_changed, layout
 from lakehouse.io.tokens import from_tokens, tokens, within
 from lakehouse.io.types import exact, storable
@@ -68,6 +69,7 @@ class MemoryTable:
         self._layout: str | None = None
         self._versions: list[_Version] = []
         self._candidates: dict[str, pl.DataFrame] = {}
+        self._notes: dict[tuple[str, str], bytes] = {}
         self._quarantine: dict[str, pl.DataFrame] = {}
         self._objects = MemoryStore()
         self._lock = threading.Lock()
@@ -160,17 +162,42 @@ class MemoryTable:
             computed = lazy.collect()
         except Exception as error:
             raise StepError(f"computing the rows raised {type(error).__name__}: {error}") from error
-        rows = exact(computed, where=self.uri)
+        self._candidates[attempt] = exact(computed, where=self.uri)
+        return self.restaged(attempt)
+
+    def restaged(self, attempt: str) -> Staged:
+        """A candidate that was staged; see [lakehouse.io.Table][].
+
+        Raises:
+            StorageError: it isn't there
+        """
+        if attempt not in self._candidates:
+            raise StorageError(f"there is no candidate {attempt} in {self.uri}")
+        rows = self._candidates[attempt]
         parts: dict[Any, pl.DataFrame] = {}
         if self.partitioned:
             parts = {k[0]: part for k, part in rows.partition_by(PARTITION, as_dict=True, include_key=False).items()}
         elif rows.height:
             parts = {"": rows}
-        self._candidates[attempt] = rows
         counts = {token: part.height for token, part in parts.items()}
         sizes = {token: int(part.estimated_size()) for token, part in parts.items()}
         columns = {name: dtype for name, dtype in rows.schema.items() if name != PARTITION}
         return Staged(attempt, counts, sizes, (parts, columns))
+
+    def put_note(self, attempt: str, name: str, text: bytes) -> None:
+        """Keep a note beside a candidate; see [lakehouse.io.Table][].
+
+        Raises:
+            StorageError: it is there already
+        """
+        with self._lock:
+            if (attempt, name) in self._notes:
+                raise StorageError(f"there is a note {name} of {attempt} in {self.uri} already")
+            self._notes[attempt, name] = text
+
+    def note(self, attempt: str, name: str) -> bytes | None:
+        """Read a note; None: there is none."""
+        return self._notes.get((attempt, name))
 
     def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
         """The rows of a candidate, or of some of its partitions, lazily.
@@ -245,8 +272,11 @@ class MemoryTable:
             return len(self._versions) - 1
 
     def discard(self, staged: Staged | str, *, published: PartitionSet | None = None) -> None:
-        """Forget a candidate; what was published of it stays."""
-        self._candidates.pop(staged if isinstance(staged, str) else staged.attempt, None)
+        """Forget a candidate and the notes beside it; what was published of it stays."""
+        attempt = staged if isinstance(staged, str) else staged.attempt
+        self._candidates.pop(attempt, None)
+        for name in NOTES:
+            self._notes.pop((attempt, name), None)
 
     def quarantine(self, rows: pl.DataFrame, attempt: str) -> str:
         """Keep rows that were held back; returns their URI."""

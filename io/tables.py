@@ -197,6 +197,38 @@ class Table(TableReader, Protocol):
         """
         ...
 
+    def restaged(self, attempt: str) -> Staged:
+        """A candidate that was staged, by this process or another one.
+
+        Parameters:
+            attempt: what it was staged as
+
+        Raises:
+            StorageError: it isn't there, or not all of it
+        """
+        ...
+
+    def put_note(self, attempt: str, name: str, text: bytes) -> None:
+        """Write a note beside a candidate, staged or not, for other processes; it goes with the candidate.
+
+        Parameters:
+            attempt: what the candidate is staged as
+            name: which of [lakehouse.io.layout.NOTES][]
+            text: what is written; a note that is there stays as it is
+
+        Raises:
+            StorageError: it can't be written, or is there already
+        """
+        ...
+
+    def note(self, attempt: str, name: str) -> bytes | None:
+        """Read a note; None: there is none.
+
+        Raises:
+            StorageError: it can't be read
+        """
+        ...
+
     def staged(self, staged: Staged, tokens: Collection[str] | None = None) -> pl.LazyFrame:
         """The rows of a candidate, lazily, with the column [PARTITION][] if it was staged with it.
 

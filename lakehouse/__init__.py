@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.definitions.asset import Asset, Context, Layer
+from lakehouse.definitions.compute import Here, Process, WorkPool
 from lakehouse.definitions.decorators import bronze, gold, silver, source
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.policies import Freshness, Retry
@@ -66,6 +67,7 @@ __all__ = [
     "Every",
     "Freshness",
     "From",
+    "Here",
     "Hourly",
     "Lakehouse",
     "LakehouseError",
@@ -79,6 +81,7 @@ __all__ = [
     "PartitionRange",
     "PartitionSet",
     "PerDimension",
+    "Process",
     "Retry",
     "Run",
     "Same",
@@ -86,6 +89,7 @@ __all__ = [
     "Unpartitioned",
     "Weekly",
     "Window",
+    "WorkPool",
     "backfill",
     "bronze",
     "gold",

@@ -21,6 +21,8 @@
     │   ├── RowsOutsidePartitions  rows for partitions that nobody asked for
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
+    ├── ComputeError               where a step's function runs failed it: killed, lost, never taken up, out of time
+    │   └── CodeMismatch           the other end has other code
     ├── StorageError               a table's home can't be reached, read or written
     │   ├── TableMismatch          a table is not the one that lineage tells of
     │   └── PartitioningChanged    a table is partitioned otherwise than its asset is declared
@@ -212,6 +214,16 @@ class CheckError(StepError):
 
 class PartitionConflict(StepError):
     """Another run published the same partitions meanwhile."""
+
+    retryable = False
+
+
+class ComputeError(LakehouseError):
+    """Where a step's function runs failed it: it was killed, lost, never taken up, or out of time."""
+
+
+class CodeMismatch(ComputeError):
+    """The other end has other code than the orchestrator."""
 
     retryable = False
 

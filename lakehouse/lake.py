@@ -13,7 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.asset_status import AssetStatus, asset_statuses
+from lakehouse.compute.place import Place
 from lakehouse.definitions.asset import Asset, Layer
+from lakehouse.definitions.compute import Compute
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import Targets, select
 from lakehouse.engines import EngineName, open_engine
@@ -29,6 +31,7 @@ from lakehouse.lineage.open import open_lineage
 from lakehouse.lineage.provenance import AssetLineage, asset_lineage
 from lakehouse.lineage.state import Meaning
 from lakehouse.partitions import PartitionSelection, PartitionSet, Present
+from lakehouse.places import computes, open_place
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
 from lakehouse.planning.snapshot import Snapshot, take_snapshot
@@ -109,6 +112,19 @@ class Lakehouse:
         return open_table(
             self._roots[layer], str(layer), name, partitioned=partitioned, options=self.settings.storage_options
         )
+
+    def place(self, asset: Asset) -> Place | None:
+        """Where an asset's function is called; None: here.
+
+        Raises:
+            SettingsError: the setting ``compute`` can't be used
+        """
+        return open_place(self.computes.get(asset.key), self.settings)
+
+    @cached_property
+    def computes(self) -> dict[str, Compute]:
+        """Where functions are called that aren't called here, by the asset's key."""
+        return computes(self.graph, self.settings)
 
     def __getstate__(self) -> dict[str, Any]:
         # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
-from lakehouse.errors import SettingsError
+from lakehouse.definitions.compute import read_compute
+from lakehouse.errors import DefinitionError, SettingsError
 from lakehouse.planning.request import CHUNK
 from lakehouse.redaction import MASK, holds_credentials, redacted
 
@@ -31,7 +32,7 @@ ENV_PREFIX = "LAKEHOUSE_"
 _PATHS = ("storage", "bronze", "silver", "gold", "dbt", "lineage")
 """Settings that are paths, or may hold one."""
 
-_HIDDEN = ("storage_options",)
+_HIDDEN = ("storage_options", "compute")
 """Settings whose values nobody is shown."""
 
 
@@ -54,6 +55,8 @@ class Settings(BaseSettings):
         workers: steps at a time
         runner: where Prefect runs steps: ``threads``, or ``dask://host:port``, a Dask cluster's scheduler
         work_pool: the Prefect work pool that deployments run in
+        compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
+            ``{ work_pool = "ecs-extract", cpu = 1024, memory = 2048 }``; it outweighs what assets declare
     """
 
     # Pydantic's own errors would show what was given.
@@ -73,6 +76,19 @@ class Settings(BaseSettings):
     workers: int = Field(default=4, ge=1)
     runner: str = THREADS
     work_pool: str | None = None
+    compute: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("compute")
+    @classmethod
+    def _known_places(cls, value: dict[str, str | dict[str, Any]]) -> dict[str, str | dict[str, Any]]:
+        for given in value.values():
+            try:
+                read_compute(given)
+            except (DefinitionError, TypeError) as error:
+                raise ValueError(
+                    f"{error.message}; {error.hint}" if isinstance(error, DefinitionError) else error
+                ) from None
+        return value
 
     @field_validator("runner")
     @classmethod

@@ -15,7 +15,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lakehouse")
 
 # Before anything imports it: its asserts then tell what differed.
-pytest.register_assert_rewrite("lakehouse.testing.lineage", "lakehouse.testing.tables")
+pytest.register_assert_rewrite("lakehouse.testing.lineage", "lakehouse.testing.places", "lakehouse.testing.tables")
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.code_version import CodeVersion, code_version
+from lakehouse.definitions.compute import Compute
 from lakehouse.definitions.policies import Freshness, Retry
 from lakehouse.definitions.schema import Schema
 from lakehouse.definitions.signature import Parameter, Signature, read_signature
@@ -99,6 +100,7 @@ class Asset:
         freshness: when it is refreshed, and when it is too old
         declared_version: its code version, where a person gives one
         builder: what computes it together with others; None: its function does
+        compute: where its function is called; None: where the run is
         declared: its signature, where it isn't read from the function's annotations
     """
 
@@ -115,6 +117,7 @@ class Asset:
     freshness: Freshness | None = None
     declared_version: str | None = None
     builder: Builder | None = None
+    compute: Compute | None = None
     declared: Signature | None = None
 
     @property
@@ -217,6 +220,13 @@ class Asset:
     def _signature(self) -> Signature:
         return self.declared or read_signature(self.key, self.function, lambda one: isinstance(one, Asset))
 
+    @property
+    def address(self) -> tuple[str, str] | None:
+        """The module that another process finds it in, and its name there; None: it isn't found by a name."""
+        module = inspect.getmodule(self.function)
+        name = getattr(self.function, "__qualname__", "")
+        return None if module is None or getattr(module, name, None) is not self else (module.__name__, name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
@@ -226,9 +236,8 @@ class Asset:
     def __reduce_ex__(self, protocol: typing.SupportsIndex) -> Any:
         # The decorator has put the asset where the function's name points, so the function can't
         # be pickled by reference, but the asset can. One that isn't found there goes by its parts.
-        module = inspect.getmodule(self.function)
-        if module is not None and getattr(module, getattr(self.function, "__qualname__", ""), None) is self:
-            return _by_name, (module.__name__, self.function.__qualname__)
+        if self.address is not None:
+            return _by_name, self.address
         _ = self.code_version  # where it arrives, its source may not be to be had
         return super().__reduce_ex__(protocol)
 

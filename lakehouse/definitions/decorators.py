@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final, overload
 
 from lakehouse.definitions.asset import Asset, Layer
+from lakehouse.definitions.compute import Compute
 from lakehouse.definitions.policies import Freshness, Retry
 from lakehouse.errors import DefinitionError
 from lakehouse.partitions import Partitions, Unpartitioned
@@ -90,6 +91,7 @@ def bronze(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
@@ -105,6 +107,7 @@ def bronze(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Asset | Callable[[Callable[..., Any]], Asset]:
     """Declares a Bronze asset: data as its source has it.
 
@@ -121,6 +124,7 @@ def bronze(
         retry: how often a step of it is tried
         freshness: when it is refreshed, and when it is too old
         code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+        compute: where its function is called, e.g. [lakehouse.WorkPool][]; None: where the run is
 
     Returns:
         The asset; with keywords, what makes one of a function.
@@ -136,7 +140,9 @@ def bronze(
         >>> raw_orders.key
         'bronze.raw_orders'
     """
-    declaration = _Declaration(Layer.BRONZE, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    declaration = _Declaration(
+        Layer.BRONZE, partitions, checks, tags, owners, group, retry, freshness, code_version, compute
+    )
     return declaration if function is None else declaration(function)
 
 
@@ -155,6 +161,7 @@ def silver(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
@@ -170,6 +177,7 @@ def silver(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Asset | Callable[[Callable[..., Any]], Asset]:
     """Declares a Silver asset: cleansed and typed, from Bronze and Silver.
 
@@ -187,6 +195,7 @@ def silver(
         retry: how often a step of it is tried
         freshness: when it is refreshed, and when it is too old
         code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+        compute: where its function is called, e.g. [lakehouse.WorkPool][]; None: where the run is
 
     Returns:
         The asset; with keywords, what makes one of a function.
@@ -203,7 +212,9 @@ def silver(
         >>> [one.name for one in orders.inputs]
         ['raw_orders']
     """
-    declaration = _Declaration(Layer.SILVER, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    declaration = _Declaration(
+        Layer.SILVER, partitions, checks, tags, owners, group, retry, freshness, code_version, compute
+    )
     return declaration if function is None else declaration(function)
 
 
@@ -222,6 +233,7 @@ def gold(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Callable[[Callable[..., Any]], Asset]: ...
 
 
@@ -237,6 +249,7 @@ def gold(
     retry: Retry | None = None,
     freshness: Freshness | None = None,
     code_version: str | None = None,
+    compute: Compute | None = None,
 ) -> Asset | Callable[[Callable[..., Any]], Asset]:
     """Declares a Gold asset: the answer to a question, from Silver and Gold.
 
@@ -254,6 +267,7 @@ def gold(
         retry: how often a step of it is tried
         freshness: when it is refreshed, and when it is too old
         code_version: replaces the fingerprint of its code: only another one makes its partitions stale
+        compute: where its function is called, e.g. [lakehouse.WorkPool][]; None: where the run is
 
     Returns:
         The asset; with keywords, what makes one of a function.
@@ -269,7 +283,9 @@ def gold(
         >>> revenue(pl.LazyFrame({"amount": [1.5, 2.0]})).collect().item()
         3.5
     """
-    declaration = _Declaration(Layer.GOLD, partitions, checks, tags, owners, group, retry, freshness, code_version)
+    declaration = _Declaration(
+        Layer.GOLD, partitions, checks, tags, owners, group, retry, freshness, code_version, compute
+    )
     return declaration if function is None else declaration(function)
 
 
@@ -287,6 +303,7 @@ class _Declaration:
     retry: Retry | None
     freshness: Freshness | None
     code_version: str | None
+    compute: Compute | None = None
 
     def __call__(self, function: Callable[..., Any]) -> Asset:
         self._refuse(function)
@@ -303,6 +320,7 @@ class _Declaration:
             retry=self.retry or Retry(),
             freshness=self.freshness,
             declared_version=self.code_version,
+            compute=self.compute,
         )
 
     def _refuse(self, function: Callable[..., Any]) -> None:
@@ -340,6 +358,8 @@ class _Declaration:
             raise DefinitionError(
                 f"{where}: freshness={self.freshness!r} is no Freshness", hint='e.g. Freshness(max_age="1d")'
             )
+        if self.compute is not None and not isinstance(self.compute, Compute):
+            raise DefinitionError(f"{where}: compute={self.compute!r} is no place", hint='e.g. WorkPool("ecs-extract")')
         self._refuse_checks(where)
 
     def _refuse_partitions(self, where: str) -> None:

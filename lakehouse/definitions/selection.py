@@ -71,6 +71,23 @@ def _keys(graph: AssetGraph, target: Targets) -> Iterable[str]:
     return [graph[target].key] if isinstance(target, Asset) else (asset.key for asset in select(graph, target))
 
 
+def among(graph: AssetGraph, selection: str) -> frozenset[str]:
+    """Keys of the assets that a selection names, be they none: what a name that no asset has would name is left out.
+
+    Parameters:
+        graph: where to look
+        selection: a selection, for all graphs that it may be held against
+
+    Raises:
+        SelectionError: it can't be read
+
+    Examples:
+        >>> among(AssetGraph([]), "bronze and not tag:daily")
+        frozenset()
+    """
+    return frozenset(_Lenient(graph, selection).parse())
+
+
 class _Parser:
     """Recursive descent over: or -> and -> not -> (group) | +name+."""
 
@@ -160,3 +177,18 @@ class _Parser:
             f"the selection {self.text!r} can't be read: {why}",
             hint="for example: +gold.*, silver.flights+, tag:daily and not bronze",
         )
+
+
+class _Lenient(_Parser):
+    """The same, where a name may be that of no asset."""
+
+    def match(self, name: str) -> set[str]:
+        word, colon, _ = name.partition(":")
+        try:
+            return super().match(name)
+        except UnknownAsset:
+            return set()
+        except SelectionError:
+            if colon and word in _WORDS:
+                return set()
+            raise

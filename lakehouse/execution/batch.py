@@ -11,6 +11,7 @@ from lakehouse.definitions.builder import Builder, BuildRequest, Built
 from lakehouse.definitions.policies import Retry
 from lakehouse.errors import describe, panics_raised
 from lakehouse.execution.attempt import Attempt
+from lakehouse.execution.candidate import stage
 from lakehouse.execution.compute import read_input, take_built
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook, Results
@@ -121,7 +122,8 @@ def _request(attempt: Attempt, todo: PartitionSet, pins: Pins) -> BuildRequest:
     inputs = {given.parameter: given for given in step.inputs}
 
     def load(parameter: str, partitions: PartitionSet) -> pl.LazyFrame:
-        return read_input(attempt, inputs[parameter], partitions, pins.version(inputs[parameter]))
+        given = inputs[parameter]
+        return read_input(attempt.home.table, given.asset, partitions, pins.version(given))
 
     return BuildRequest(
         step.asset,
@@ -154,7 +156,7 @@ def _finish(wanted: _Wanted, before: Results, batch: Results, built: Built, requ
     if outlook.todo:
         with recording_failure(attempt, outlook.todo, pins):
             frame = take_built(attempt, outlook.todo, built, requested - outlook.todo)
-            ready = prepare(attempt, frame, outlook.todo, pins, built.checks)
+            ready = prepare(attempt, stage(attempt, frame, outlook.todo), outlook.todo, pins, built.checks)
         done.append(finish(attempt, ready))
     return replace(merge(done), seconds=time.perf_counter() - attempt.clock)
 

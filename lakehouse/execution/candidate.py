@@ -77,27 +77,44 @@ def stage(attempt: Attempt, made: pl.LazyFrame | Sent, todo: PartitionSet) -> Ca
         StepError: computing the rows raised
         StorageError: they can't be written
     """
+    staged, dtypes = write(attempt.asset, attempt.table, made, todo, new_id(), run=attempt.run.id)
+    return take_staged(attempt, staged, dtypes, todo)
+
+
+def write(
+    asset: Asset, table: Table, made: pl.LazyFrame | Sent, todo: PartitionSet, id: str, *, run: str
+) -> tuple[Staged, Mapping[str, Any]]:
+    """Compute the rows of an asset and write them to where no reader looks. Raises what [stage][] does.
+
+    Parameters:
+        asset: the asset
+        table: where it lives
+        made: its rows, or its files
+        todo: the partitions that were asked for
+        id: what is staged is named after
+        run: the run's id
+
+    Returns:
+        what is staged, and the types that the function gave its columns
+    """
     from lakehouse.io.raw import land
 
-    asset, table, id = attempt.asset, attempt.table, new_id()
     files: Mapping[str, tuple[str, ...]] = {}
     if isinstance(made, Sent):
-        landing = land(table, made.files, todo, id, where=asset.key, run=attempt.run.id)
+        landing = land(table, made.files, todo, id, where=asset.key, run=run)
         frame, files = landing.rows, landing.paths
     else:
         frame = made
     with _removing_on_error(table, files):
-        return _stage(attempt, frame, files, id, todo)
+        return _write(asset, table, frame, files, id)
 
 
-def _stage(
-    attempt: Attempt, frame: pl.LazyFrame, files: Mapping[str, tuple[str, ...]], id: str, todo: PartitionSet
-) -> Candidate:
-    from lakehouse.checks.placement import Misplaced
+def _write(
+    asset: Asset, table: Table, frame: pl.LazyFrame, files: Mapping[str, tuple[str, ...]], id: str
+) -> tuple[Staged, Mapping[str, Any]]:
     from lakehouse.io import PARTITION
     from lakehouse.io.tokens import token
 
-    asset, table = attempt.asset, attempt.table
     dtypes = dict(frame.collect_schema())
     if PARTITION in dtypes:
         raise WrongFrame(f"{asset.key} returned a column {PARTITION!r}, which is the library's own")
@@ -112,8 +129,22 @@ def _stage(
         key = token(asset.partitions, dtypes, where=asset.key)
         frame = frame.with_columns(key.alias(PARTITION))
     with discarding_on_error(table, id):
-        staged = replace(table.stage(frame, id), files=files)
-    return Candidate(staged, dtypes, Misplaced.find(asset, todo, staged.rows, attempt.step.now))
+        return replace(table.stage(frame, id), files=files), dtypes
+
+
+def take_staged(attempt: Attempt, staged: Staged, dtypes: Mapping[str, Any], todo: PartitionSet) -> Candidate:
+    """What is staged, by whomever, as the candidate of a step.
+
+    Parameters:
+        attempt: the step
+        staged: its rows
+        dtypes: the types that the function gave its columns
+        todo: the partitions that were asked for
+    """
+    from lakehouse.checks.placement import Misplaced
+
+    with discarding_on_error(attempt.table, staged):
+        return Candidate(staged, dtypes, Misplaced.find(attempt.asset, todo, staged.rows, attempt.step.now))
 
 
 def stage_nothing(table: Table, asset: Asset, id: str) -> Staged:
@@ -225,7 +256,7 @@ def _audit(
     for given in attempt.step.inputs:
         if given.parameter in compared:
             needed = attempt.step.mapping(given).upstream(partitions)
-            theirs = read_input(attempt, given, needed, pins.version(given))
+            theirs = read_input(attempt.home.table, given.asset, needed, pins.version(given))
             key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
             upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
     return audit(attempt.asset, rows(these), partitions, upstream, more=more, part=rows)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from lakehouse.definitions.asset import Asset
+from lakehouse.definitions.asset import Asset, Context
 from lakehouse.definitions.builder import Built
 from lakehouse.definitions.signature import Parameter
 from lakehouse.errors import LakehouseError, StepError, StorageError, panics_raised, shorten
@@ -22,6 +22,11 @@ from lakehouse.planning.steps import Input
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lakehouse.io import Table
+
+Tables: TypeAlias = "Callable[[Asset], Table]"
+"""Where the rows of each asset live."""
 
 
 @final
@@ -74,13 +79,79 @@ class Sent:
     files: Iterable[Any]
 
 
-def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.LazyFrame | Sent:
-    """Have the asset's function make some partitions.
+@final
+@dataclass(frozen=True)
+class Reading:
+    """What a call is given for a parameter.
+
+    Parameters:
+        parameter: the function's parameter
+        asset: the asset that fills it
+        partitions: which of its partitions
+        version: the table version that is read; None: it was never built
+        observed: what there is of an external asset; None: it isn't one
+    """
+
+    parameter: str
+    asset: Asset
+    partitions: PartitionSet
+    version: int | None = None
+    observed: Observed | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Call:
+    """One call of an asset's function: what it makes, and what it is given."""
+
+    partitions: PartitionSet
+    inputs: tuple[Reading, ...]
+
+
+@final
+@dataclass(frozen=True)
+class Work:
+    """All that has to be known in order to make some partitions, here or elsewhere.
+
+    Parameters:
+        asset: what is made
+        todo: which partitions
+        calls: how its function is called: the rows of all calls together are what is made
+        context: what the function may know of the run
+    """
+
+    asset: Asset
+    todo: PartitionSet
+    calls: tuple[Call, ...]
+    context: Context
+
+
+def work_of(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Work:
+    """What is to be done in order to make some partitions of a step.
 
     Parameters:
         attempt: the step
         todo: which partitions
         sources: what it reads
+
+    Raises:
+        StepError: what is to be read of a source is gone
+    """
+    # A function that asks for its range gets one range at a time: it never has to think of gaps.
+    alone = "partitions" in attempt.asset.takes
+    parts = [PartitionSet(todo.partitions, (span,)) for span in todo.spans] if alone else [todo]
+    calls = tuple(
+        Call(part, tuple(_reading(attempt, one, part, sources) for one in attempt.step.inputs)) for part in parts
+    )
+    return Work(attempt.asset, todo, calls, attempt.context(todo))
+
+
+def call_function(work: Work, tables: Tables) -> pl.LazyFrame | Sent:
+    """Have the asset's function make what is to be made.
+
+    Parameters:
+        work: what is to be done
+        tables: where the rows of each asset live
 
     Returns:
         the rows, yet to be computed, with the columns and types that the asset's schema promises; or the files, yet to
@@ -96,33 +167,29 @@ def call_function(attempt: Attempt, todo: PartitionSet, sources: Sources) -> pl.
     from lakehouse.io.frames import take
     from lakehouse.io.relations import default_in_utc
 
-    asset = attempt.asset
-    # A function that asks for its range gets one range at a time: it never has to think of gaps.
-    alone = "partitions" in asset.takes
-    parts = [PartitionSet(todo.partitions, (span,)) for span in todo.spans] if alone else [todo]
+    asset = work.asset
     if asset.keeps_files:
-        return Sent(_files(attempt, todo, parts, sources))
+        return Sent(_files(work, tables))
     frames = []
-    for part in parts:
-        given = _arguments(attempt, part, todo, sources)
-        with blaming_function(asset, part), default_in_utc():
+    for call in work.calls:
+        given = _arguments(work, call, tables)
+        with blaming_function(asset, call.partitions), default_in_utc():
             frame = take(asset.function(**given), where=asset.key)
             frame.collect_schema()
         frames.append(frame)
-    with blaming_function(asset, todo):
+    with blaming_function(asset, work.todo):
         frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
         return conform(asset, frame)
 
 
-def _files(attempt: Attempt, todo: PartitionSet, parts: Sequence[PartitionSet], sources: Sources) -> Iterator[Any]:
+def _files(work: Work, tables: Tables) -> Iterator[Any]:
     """The files that the function yields, each while it is waited for."""
     from lakehouse.io.raw import each
 
-    asset = attempt.asset
-    for part in parts:
-        given = _arguments(attempt, part, todo, sources)
-        with blaming_function(asset, part):
-            yield from each(asset.function(**given), where=asset.key)
+    for call in work.calls:
+        given = _arguments(work, call, tables)
+        with blaming_function(work.asset, call.partitions):
+            yield from each(work.asset.function(**given), where=work.asset.key)
 
 
 def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: PartitionSet) -> pl.LazyFrame:
@@ -157,7 +224,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
         return conform(asset, frame)
 
 
-def read_input(attempt: Attempt, given: Input, partitions: PartitionSet, version: int | None) -> pl.LazyFrame:
+def read_input(tables: Tables, asset: Asset, partitions: PartitionSet, version: int | None) -> pl.LazyFrame:
     """The rows of some partitions of an input, at a version; None: it was never built.
 
     Raises:
@@ -167,58 +234,58 @@ def read_input(attempt: Attempt, given: Input, partitions: PartitionSet, version
         # Nothing is needed of what was never built, as at the beginning of a window.
         import polars as pl
 
-        schema = given.asset.schema
+        schema = asset.schema
         return pl.LazyFrame(schema={c.name: c.dtype for c in schema.columns} if schema else None)
-    return load(attempt.home.table(given.asset), given.asset, partitions, version=version)
+    return load(tables(asset), asset, partitions, version=version)
 
 
-def _arguments(attempt: Attempt, part: PartitionSet, todo: PartitionSet, sources: Sources) -> dict[str, Any]:
-    """What the function is called with, for one part of what is to be made."""
+def _arguments(work: Work, call: Call, tables: Tables) -> dict[str, Any]:
+    """What the function is called with."""
     from lakehouse.io.frames import give
 
-    asset = attempt.asset
+    asset = work.asset
     parameters = {parameter.name: parameter for parameter in asset.inputs}
     arguments: dict[str, Any] = {}
-    for one in attempt.step.inputs:
-        needed = _needed(attempt, one, part)
+    for one in call.inputs:
         wanted = parameters[one.parameter]
-        if one.asset.external:
-            seen = _observed(attempt, one, needed, sources)
-            arguments[one.parameter] = seen.files if wanted.files else seen
+        if one.observed is not None:
+            arguments[one.parameter] = one.observed.files if wanted.files else one.observed
             continue
-        version = sources.pins.version(one)
         try:
             if one.asset.keeps_files:
-                files = _landed(attempt, one, needed, version)
-                arguments[one.parameter] = files if wanted.files else give(_scanned(files, one, wanted), wanted.frame)
+                files = _landed(one, tables)
+                arguments[one.parameter] = (
+                    files if wanted.files else give(_scanned(files, one.asset, wanted), wanted.frame)
+                )
             else:
-                arguments[one.parameter] = give(read_input(attempt, one, needed, version), wanted.frame)
+                arguments[one.parameter] = give(
+                    read_input(tables, one.asset, one.partitions, one.version), wanted.frame
+                )
         except LakehouseError:
             raise
         except Exception as error:
             raise StorageError(
-                f"{asset.key}: its input {one.asset.key} at version {version} "
+                f"{asset.key}: its input {one.asset.key} at version {one.version} "
                 f"can't be read: {type(error).__name__}: {error}"
             ) from error
     if "partitions" in asset.takes:
-        arguments["partitions"] = part.hull
+        arguments["partitions"] = call.partitions.hull
     if "context" in asset.takes:
-        arguments["context"] = attempt.context(todo)
+        arguments["context"] = work.context
     return arguments
 
 
-def _landed(attempt: Attempt, given: Input, needed: PartitionSet, version: int | None) -> tuple[Any, ...]:
+def _landed(given: Reading, tables: Tables) -> tuple[Any, ...]:
     """The files of some partitions of an input that keeps files."""
     from lakehouse.io.raw import listed
 
-    if version is None and not needed:
+    if given.version is None and not given.partitions:
         return ()
-    table = attempt.home.table(given.asset)
-    rows = read_input(attempt, given, needed, version)
-    return listed(table, rows, given.asset.partitions, where=given.asset.key)
+    rows = read_input(tables, given.asset, given.partitions, given.version)
+    return listed(tables(given.asset), rows, given.asset.partitions, where=given.asset.key)
 
 
-def _scanned(files: Sequence[Any], given: Input, wanted: Parameter) -> pl.LazyFrame:
+def _scanned(files: Sequence[Any], given: Asset, wanted: Parameter) -> pl.LazyFrame:
     """Files as rows, as the parameter's annotation has it."""
     from lakehouse.io.readers import scan_files
 
@@ -226,14 +293,17 @@ def _scanned(files: Sequence[Any], given: Input, wanted: Parameter) -> pl.LazyFr
     return scan_files(
         files,
         wanted.reader,
-        given.asset.partitions,
+        given.partitions,
         None if columns is None else {column.name: column.dtype for column in columns},
-        where=given.asset.key,
+        where=given.key,
     )
 
 
-def _observed(attempt: Attempt, given: Input, needed: PartitionSet, sources: Sources) -> Observed:
-    """What there is of an external asset, if all that is needed of it is there."""
+def _reading(attempt: Attempt, given: Input, part: PartitionSet, sources: Sources) -> Reading:
+    """What some partitions of a step are made from; of an external asset, if all that is needed of it is there."""
+    needed = _needed(attempt, given, part)
+    if not given.asset.external:
+        return Reading(given.parameter, given.asset, needed, sources.pins.version(given))
     found = sources.seen[given.asset.key].within(needed)
     absent = [key for key in needed if key not in found.versions]
     if absent:
@@ -241,7 +311,7 @@ def _observed(attempt: Attempt, given: Input, needed: PartitionSet, sources: Sou
             f"{attempt.asset.key}: {given.asset.key} {shorten(absent)} is gone since it was observed",
             hint="what was made from it before stays as it is; lakehouse observe looks again",
         )
-    return found
+    return Reading(given.parameter, given.asset, needed, observed=found)
 
 
 def _needed(attempt: Attempt, given: Input, partitions: PartitionSet) -> PartitionSet:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, final
 
+from lakehouse.compute.place import Place, Stop
 from lakehouse.definitions.asset import Asset
 from lakehouse.lineage import LineageStore
 from lakehouse.partitions import PartitionSet
@@ -28,6 +29,10 @@ class Home(Protocol):
         """Where an asset's rows live."""
         ...
 
+    def place(self, asset: Asset) -> Place | None:
+        """Where an asset's function is called; None: here."""
+        ...
+
 
 @final
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class RunInfo:
         engine: what runs it
         title: what was asked for, in words
         flow_run: Prefect's id of the flow run
+        stop: tells what is under way elsewhere that the run is over before its end
     """
 
     id: str
@@ -47,6 +53,7 @@ class RunInfo:
     engine: str
     title: str = ""
     flow_run: str | None = None
+    stop: Stop = field(default_factory=Stop, compare=False, repr=False)
 
 
 def load(

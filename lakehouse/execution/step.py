@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from lakehouse.errors import LineageError, RowsOutsidePartitions, StepError, panics_raised
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.candidate import audit_candidate, discard, discarding_on_error, stage
-from lakehouse.execution.compute import Sent, Sources, call_function, look_at_sources
+from lakehouse.execution.candidate import Candidate, audit_candidate, discard, discarding_on_error
+from lakehouse.execution.compute import Sources, look_at_sources
 from lakehouse.execution.divide import Bad, Divided, Made, blames_partitions, divide
+from lakehouse.execution.elsewhere import make_candidate
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.outlook import Outlook
 from lakehouse.execution.pins import Pins
@@ -33,8 +34,6 @@ from lakehouse.planning.steps import Step
 from lakehouse.redaction import logger
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from lakehouse.checks import RowCheck
 
 log = logger()
@@ -109,8 +108,8 @@ def make_part(attempt: Attempt, sources: Sources, part: PartitionSet) -> Made | 
     divisible = _divisible(attempt.step)
     try:
         with panics_raised():
-            made = call_function(attempt, part, sources)
-            ready = prepare(attempt, made, part, sources.pins, divisible=divisible)
+            candidate = make_candidate(attempt, part, sources)
+            ready = prepare(attempt, candidate, part, sources.pins, divisible=divisible)
     except BaseException as error:
         if divisible and isinstance(error, StepError) and blames_partitions(error):
             return Bad(part, error)
@@ -121,24 +120,23 @@ def make_part(attempt: Attempt, sources: Sources, part: PartitionSet) -> Made | 
 
 def prepare(
     attempt: Attempt,
-    made: pl.LazyFrame | Sent,
+    candidate: Candidate,
     todo: PartitionSet,
     pins: Pins,
     checks: Sequence[RowCheck] = (),
     *,
     divisible: bool = False,
 ) -> Ready:
-    """Stage and audit the rows of some partitions, so that what passes can be published.
+    """Audit the rows of some partitions, so that what passes can be published.
 
     Parameters:
         attempt: the step
-        made: the rows, yet to be computed; or the files of an asset that keeps files
+        candidate: the rows, as they are staged
         todo: the partitions that were asked for
         pins: the versions that they are made from
         checks: what stands before publication besides the asset's own checks
         divisible: whether the rows of fewer partitions could be computed by themselves
     """
-    candidate = stage(attempt, made, todo)
     with discarding_on_error(attempt.table, candidate.staged):
         audited = audit_candidate(attempt, candidate, pins, todo, checks, divisible=divisible)
         return hold_back(attempt, candidate, audited, pins)

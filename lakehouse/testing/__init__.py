@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lakehouse.io.memory import MemoryTable
     from lakehouse.testing.assets import MemoryLakehouse, run_asset
     from lakehouse.testing.lineage import LineageConformance, MemoryLineage
+    from lakehouse.testing.places import PlaceConformance
     from lakehouse.testing.tables import TableConformance
 
 _LAZY = {
@@ -18,6 +19,7 @@ _LAZY = {
     "MemoryLakehouse": "lakehouse.testing.assets",
     "MemoryLineage": "lakehouse.testing.lineage",
     "MemoryTable": "lakehouse.io.memory",
+    "PlaceConformance": "lakehouse.testing.places",
     "TableConformance": "lakehouse.testing.tables",
     "run_asset": "lakehouse.testing.assets",
 }
@@ -28,6 +30,7 @@ __all__ = [
     "MemoryLakehouse",
     "MemoryLineage",
     "MemoryTable",
+    "PlaceConformance",
     "TableConformance",
     "run_asset",
 ]

@@ -137,6 +137,9 @@ class _Home:
     def table(self, asset: Asset) -> Table:
         return self.tables[asset.key]
 
+    def place(self, asset: Asset) -> None:
+        """Here, wherever it is to run in earnest."""
+
 
 class MemoryLakehouse(Lakehouse):
     """Assets whose tables and lineage live in the memory of this process, built with no orchestrator.
@@ -159,6 +162,9 @@ class MemoryLakehouse(Lakehouse):
 
     def __init__(self, assets: Iterable[Asset]) -> None:
         super().__init__(assets, storage="memory://", lineage=MemoryLineage(), settings=load_settings(engine="inline"))
+
+    def place(self, asset: Asset) -> None:
+        """Here, wherever its function is called in earnest: nobody elsewhere sees what is in memory."""
 
 
 __all__ = ["MemoryLakehouse", "run_asset"]

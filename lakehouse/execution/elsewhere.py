@@ -1,0 +1,127 @@
+"""A step's function called elsewhere: the order is written, its end awaited, and what was staged taken over.
+
+Audit, publication and record stay here: the other end needs no lineage store, and rights on inputs and its own folder.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from lakehouse.compute.order import Code, Manifest, Named, Order, OrderedCall, OrderedInput, agree, read_manifest
+from lakehouse.compute.place import Place
+from lakehouse.definitions.asset import Asset
+from lakehouse.errors import ComputeError, DefinitionError
+from lakehouse.execution.attempt import Attempt
+from lakehouse.execution.candidate import Candidate, discarding_on_error, stage, take_staged
+from lakehouse.execution.compute import Reading, Sources, Work, call_function, work_of
+from lakehouse.io.layout import MANIFEST, ORDER
+from lakehouse.io.open import MEMORY
+from lakehouse.lineage import new_id
+from lakehouse.partitions import PartitionSet
+from lakehouse.redaction import logger
+
+
+def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Candidate:
+    """Have the asset's function make some partitions, wherever it is called, and stage them.
+
+    Parameters:
+        attempt: the step
+        todo: which partitions
+        sources: what it reads
+
+    Raises:
+        StepError: the function raised, or returned what it may not
+        ComputeError: the other place failed
+        StorageError: an input can't be read, or the rows can't be written
+    """
+    work = work_of(attempt, todo, sources)
+    place = attempt.home.place(attempt.asset)
+    if place is None:
+        return stage(attempt, call_function(work, attempt.home.table), todo)
+    order = order_of(attempt, work, place)
+    table = attempt.table
+    with discarding_on_error(table, order.attempt):
+        table.put_note(order.attempt, ORDER, order.model_dump_json().encode())
+        try:
+            place.carry_out(order, attempt.run.stop)
+        except ComputeError as error:
+            # Whoever ended by itself knows best why.
+            told = _told_by(attempt, order)
+            if told is None or told.fault is None:
+                raise
+            logger().info("%s: %s", order.title, error.message)
+        found = _told_by(attempt, order)
+        if found is None:
+            raise ComputeError(
+                f"{order.title}: {place} ended without a word of what became of it",
+                hint="see its logs; the next run does it again",
+            )
+        if found.fault is not None:
+            raise found.fault.error
+        agree(attempt.asset.key, order.code, found.code, f"{place} ({found.host}, Python {found.python})")
+        staged = table.restaged(order.attempt)
+        return take_staged(attempt, staged, found.types, todo)
+
+
+def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
+    """What is to be done elsewhere, in words.
+
+    Parameters:
+        attempt: the step
+        work: what is to be done
+        place: where
+
+    Raises:
+        DefinitionError: another process can't find the asset or an input, or couldn't read it
+    """
+    asset = work.asset
+    others = {reading.asset.key: reading.asset for call in work.calls for reading in call.inputs}
+    return Order(
+        attempt=new_id(),
+        asset=_named(attempt, asset, place),
+        others=tuple(_named(attempt, other, place) for other in others.values()),
+        partitions=work.todo.to_pairs(),
+        calls=tuple(
+            OrderedCall(partitions=call.partitions.to_pairs(), inputs=tuple(map(_input, call.inputs)))
+            for call in work.calls
+        ),
+        code=Code.of(asset.code_version, asset.schema_version),
+        run=attempt.run.id,
+        number=attempt.number,
+        started=attempt.run.started,
+        deadline=datetime.now(UTC) + timedelta(seconds=min(place.seconds, asset.retry.timeout or place.seconds)),
+    )
+
+
+def _named(attempt: Attempt, asset: Asset, place: Place) -> Named:
+    if asset.address is None or asset.address[0] == "__main__":
+        raise DefinitionError(
+            f"{attempt.asset.key} can't be made in {place}: {asset.key} isn't found there by a name",
+            hint="declare it at the top level of a module that can be imported there",
+        )
+    table = "" if asset.external else attempt.home.table(asset).uri
+    if table.startswith(MEMORY) and not place.shared:
+        raise DefinitionError(
+            f"{attempt.asset.key} can't be made in {place}: {table} is in the memory of this process",
+            hint="give the lakehouse a storage that both ends reach, such as s3://bucket",
+        )
+    module, name = asset.address
+    return Named(key=asset.key, module=module, name=name, table=table)
+
+
+def _input(reading: Reading) -> OrderedInput:
+    seen = reading.observed
+    return OrderedInput(
+        parameter=reading.parameter,
+        asset=reading.asset.key,
+        partitions=reading.partitions.to_pairs(),
+        version=reading.version,
+        versions=None if seen is None else dict(seen.versions),
+        uris=() if seen is None else seen.uris,
+    )
+
+
+def _told_by(attempt: Attempt, order: Order) -> Manifest | None:
+    """What the other end has left, if it has."""
+    text = attempt.table.note(order.attempt, MANIFEST)
+    return None if text is None else read_manifest(text, f"{attempt.table.uri} {MANIFEST}")

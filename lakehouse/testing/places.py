@@ -1,0 +1,451 @@
+"""The conformance suite that every place passes where functions are called."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import pandera.polars as pa
+import polars as pl
+import polars.testing
+import pytest
+
+from lakehouse.checks import not_null
+from lakehouse.compute.order import Code, Order, read_order
+from lakehouse.compute.place import Place, Stop
+from lakehouse.definitions.asset import Asset, Context
+from lakehouse.definitions.compute import Process
+from lakehouse.definitions.decorators import bronze, silver, source
+from lakehouse.definitions.signature import From
+from lakehouse.errors import CodeMismatch, ComputeError, DefinitionError, StepError
+from lakehouse.execution.carry_out import carry_out
+from lakehouse.execution.run import Run
+from lakehouse.io import Files, Table
+from lakehouse.io.layout import MANIFEST, ORDER
+from lakehouse.io.open import open_table
+from lakehouse.lake import Lakehouse
+from lakehouse.lineage import Status
+from lakehouse.lineage.observations import Observed
+from lakehouse.partitions import All, Daily, PartitionRange
+from lakehouse.settings import load_settings
+
+# ── what is made in the suite; another process finds it here ──────────────────────────────
+
+daily = Daily("2013-01-01", end="2013-01-09", column="date")
+_SOMEWHERE: list[Path] = []
+
+
+class Numbers(pa.DataFrameModel):
+    """What is promised of them; more columns come, of types that storage has no word for."""
+
+    date: pl.Date
+    n: pl.UInt8 = pa.Field(nullable=True)
+
+
+@source
+def script() -> Files:
+    """A file that says what is to happen to whom, such as `{"2013-01-03": "raise"}`: read where the function is."""
+    return Files(str(_SOMEWHERE[-1] / "script.json"))
+
+
+@bronze(partitions=daily, compute=Process(), checks=[not_null("n")])
+def numbers(
+    partitions: PartitionRange, context: Context, script: Annotated[Observed, From("source.script", All())]
+) -> Annotated[pl.LazyFrame, Numbers]:
+    """A row for each day, or what the script says."""
+    path = Path(script.uris[0].removeprefix("file://"))
+    told: dict[str, str] = json.loads(path.read_text())
+    days = partitions.keys()
+    context.logger.info("making %s", ", ".join(days))
+    for day in days:
+        _happen(told.get(day, ""), day, path.with_name("pid"))
+    return pl.LazyFrame(
+        {
+            "date": [date(2020, 1, 1) if told.get(day) == "outside" else date.fromisoformat(day) for day in days],
+            "n": pl.Series([None if told.get(day) == "null" else int(day[-2:]) for day in days], dtype=pl.UInt8),
+            "at": pl.Series([datetime.fromisoformat(day) for day in days], dtype=pl.Datetime("ms")),
+            "size": pl.Series(["large" for _ in days], dtype=pl.Enum(["small", "large"])),
+        }
+    )
+
+
+@silver(partitions=daily, compute=Process())
+def doubled(numbers: Annotated[pl.LazyFrame, Numbers]) -> pl.LazyFrame:
+    """Twice as much."""
+    return numbers.with_columns(pl.col("n") * 2)
+
+
+def _happen(what: str, day: str, pid: Path) -> None:
+    if what:
+        pid.write_text(str(os.getpid()))
+    match what:
+        case "raise":
+            raise ValueError(f"the source answered 503 for {day}")
+        case "memory":
+            raise MemoryError("there is no more of it")
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exit":
+            os._exit(3)
+        case "sleep":
+            time.sleep(600)
+        case "spin":  # as native code does, which hears no signal
+            signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGKILL})
+            while True:
+                time.sleep(600)
+        case _:
+            pass
+
+
+class _Lake(Lakehouse):
+    """A lakehouse whose functions are called in the place that is tried out."""
+
+    elsewhere: Place | None = None
+
+    def place(self, asset: Asset) -> Place | None:
+        return self.elsewhere if asset.compute is not None else None
+
+
+class PlaceConformance:
+    """What has to be so of every place.
+
+    Subclass it in a test module, and give it a fixture ``place`` that makes one, and one called ``storage``: a root
+    that both ends reach. The functions are those of this module, so it has to be installed at the other end.
+
+    Attributes:
+        apart: whether it is another process, which may die by itself
+        hurry: seconds that suffice there to begin
+    """
+
+    apart: ClassVar[bool] = True
+    hurry: ClassVar[float] = 10.0
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> str:
+        """A root that both ends reach."""
+        return str(tmp_path / "data")
+
+    @pytest.fixture
+    def lake(self, place: Place, storage: str, tmp_path: Path) -> Iterator[Lakehouse]:
+        """A lakehouse at the place."""
+        _SOMEWHERE.append(tmp_path)
+        self.tell(tmp_path, {})
+        lake = _Lake([doubled], storage=storage, lineage=f"sqlite:///{tmp_path}/facts.db", settings=load_settings())
+        lake.elsewhere = place
+        yield lake
+        _SOMEWHERE.pop()
+
+    @staticmethod
+    def tell(folder: Path, told: Mapping[str, str]) -> None:
+        """Say what is to happen to which day."""
+        (folder / "script.json").write_text(json.dumps(told))
+
+    @staticmethod
+    def run(lake: Lakehouse, what: str = "bronze.numbers", days: str = "2013-01-01...2013-01-04") -> Run:
+        """Build some days."""
+        return lake.materialize(what, days, engine="inline", raise_on_failure=False)
+
+    @staticmethod
+    def see_ended(pid: int) -> None:
+        """See that a process ends."""
+        end = time.monotonic() + 60
+        while Path(f"/proc/{pid}/stat").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not Path(f"/proc/{pid}/stat").exists()
+
+    @staticmethod
+    def left(lake: Lakehouse) -> list[str]:
+        """What lies beside the published files of the table."""
+        table = lake.table(lake.graph["bronze.numbers"])
+        location: Any = getattr(table, "location", None)
+        if location is None or not (location.path is None or location.path.exists()):
+            return []
+        listed = [str(found["path"]) for page in location.store().list() for found in page]
+        used = {uri.removeprefix(f"{table.uri}/") for uri in table.files()} if table.version() is not None else set()
+        return [path for path in listed if path.startswith("staged-") and path not in used]
+
+    # ── what goes well ────────────────────────────────────────────────────────────────────
+
+    def test_what_is_made_elsewhere_is_what_is_made_here(self, lake: _Lake, storage: str, tmp_path: Path) -> None:
+        run = self.run(lake, "+silver.doubled")
+        here = _Lake([doubled], storage=f"{storage}-here", lineage=f"sqlite:///{tmp_path}/here.db")
+        wanted = self.run(here, "+silver.doubled")
+        run.raise_on_failure()
+        wanted.raise_on_failure()
+        for key in ("bronze.numbers", "silver.doubled"):
+            made, same = (one.frame(key).sort("date").collect() for one in (run, wanted))
+            polars.testing.assert_frame_equal(made, same)
+            (fact,), (expected,) = (
+                [f for f in one.facts if f.asset == key and f.status is Status.PUBLISHED] for one in (run, wanted)
+            )
+            told = ("partitions", "digests", "rows", "code_version", "schema_version", "version", "checks")
+            assert {name: getattr(fact, name) for name in told} == {name: getattr(expected, name) for name in told}
+        assert [pin.version for f in run.facts if f.asset == "silver.doubled" for pin in f.inputs] == [0]
+        assert self.left(lake) == []
+
+    def test_what_checks_hold_back_is_held_back_here(self, lake: _Lake, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "null"})
+        run = self.run(lake)
+        assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
+        (held,) = [f for f in run.facts if f.status is Status.REJECTED]
+        assert held.quarantine
+        assert lake.table(lake.graph["bronze.numbers"]).quarantined(held.quarantine).collect().height == 1
+
+    def test_an_input_is_read_at_the_version_of_the_plan(self, lake: _Lake) -> None:
+        self.run(lake)
+        plan = lake.plan("silver.doubled", "2013-01-01")
+        (step,) = plan.steps
+        assert step.inputs[0].version == 0
+        self.run(lake, days="2013-01-05")
+        run = self.run(lake, "silver.doubled", "2013-01-05")
+        (fact,) = run.facts
+        assert [pin.version for pin in fact.inputs] == [1]
+
+    def test_an_order_that_is_brought_twice_is_done_once(self, place: Place, lake: _Lake) -> None:
+        class Twice(_Through):
+            def carry_out(self, order: Order, stop: Stop) -> None:
+                super().carry_out(order, stop)
+                before = lake.table(lake.graph["bronze.numbers"]).note(order.attempt, MANIFEST)
+                again = carry_out(order.uri)
+                assert again.rows is None
+                assert again.manifest.model_dump_json().encode() == before
+
+        lake.elsewhere = Twice(place)
+        self.run(lake).raise_on_failure()
+        assert self.left(lake) == []
+
+    # ── what goes badly ───────────────────────────────────────────────────────────────────
+
+    def test_what_the_function_raises_arrives_with_its_traceback(self, lake: _Lake, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "raise"})
+        run = self.run(lake)
+        # One bad partition is one bad partition, wherever it is made.
+        assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
+        (result,) = run.results
+        assert "the source answered 503 for 2013-01-02" in str(result.error)
+        assert isinstance(result.cause, StepError)
+        traced = str(result.cause.__cause__)
+        assert "_happen(told.get(day" in traced
+        assert 'raise ValueError(f"the source answered 503' in traced
+        (failed,) = [f for f in run.facts if f.status is Status.FAILED]
+        assert "the source answered 503 for 2013-01-02" in failed.reason
+        assert self.left(lake) == []
+
+    def test_what_lies_in_no_partition_is_found_here(self, lake: _Lake, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "outside"})
+        run = self.run(lake)
+        assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
+
+    def test_what_fails_for_want_of_memory_is_not_divided(self, lake: _Lake, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "memory"})
+        run = self.run(lake)
+        (result,) = run.results
+        assert not result.published
+        assert isinstance(result.cause, ComputeError)
+        assert "MemoryError: there is no more of it" in str(result.error)
+        assert len(run.facts) == 0 or {f.status for f in run.facts} == {Status.FAILED}
+
+    def test_other_code_is_refused_and_both_are_named(self, place: Place, lake: _Lake) -> None:
+        asset = lake.graph["bronze.numbers"]
+        lake.elsewhere = _OtherCode(place)
+        run = self.run(lake)
+        (result,) = run.results
+        assert isinstance(result.cause, CodeMismatch)
+        assert asset.code_version in str(result.error)
+        assert "code-of-yesterday" in str(result.error)
+        assert not result.published
+        assert self.left(lake) == []
+
+    @pytest.mark.parametrize("how", ["kill", "exit"])
+    def test_what_dies_publishes_nothing_and_the_next_run_mends_it(self, lake: _Lake, tmp_path: Path, how: str) -> None:
+        if not self.apart:
+            pytest.skip("it would be this process")
+        self.tell(tmp_path, {"2013-01-02": how})
+        run = self.run(lake)
+        (result,) = run.results
+        assert isinstance(result.cause, ComputeError)
+        assert not result.published
+        (fact,) = lake.lineage_store.facts("bronze.numbers")
+        assert fact.status is Status.FAILED
+        assert fact.reason == result.error
+        assert self.left(lake) == []
+        self.tell(tmp_path, {})
+        assert lake.refresh("bronze.numbers", "2013-01-01...2013-01-04", engine="inline").ok
+
+    @pytest.mark.parametrize("how", ["sleep", "spin"])
+    def test_what_takes_too_long_is_ended_at_its_deadline(
+        self, place: Place, lake: _Lake, tmp_path: Path, how: str
+    ) -> None:
+        if not self.apart:
+            pytest.skip("it would be this process")
+        self.tell(tmp_path, {"2013-01-02": how})
+        lake.elsewhere = _InAHurry(place, self.hurry)
+        run = self.run(lake)
+        (result,) = run.results
+        assert isinstance(result.cause, ComputeError)
+        assert "was not done by its deadline" in str(result.error)
+        assert "time.sleep(600)" in str(result.cause.__cause__)
+        assert self.left(lake) == []
+
+    def test_what_nobody_waits_for_any_more_is_ended(self, place: Place, lake: _Lake, tmp_path: Path) -> None:
+        if not self.apart:
+            pytest.skip("it would be this process")
+        self.tell(tmp_path, {"2013-01-02": "sleep"})
+        pid, stop = tmp_path / "pid", Stop()
+        lake.elsewhere = _WithStop(place, stop)
+        waiting = threading.Thread(target=_once, args=(pid, lambda: stop.now("the run was interrupted")))
+        waiting.start()
+        run = self.run(lake)
+        waiting.join()
+        (result,) = run.results
+        assert isinstance(result.cause, ComputeError)
+        assert "the run was interrupted" in str(result.error)
+        assert self.left(lake) == []
+        self.see_ended(int(pid.read_text()))
+
+    # ── orders ────────────────────────────────────────────────────────────────────────────
+
+    def test_an_order_is_json_and_says_all_that_there_is_to_know(self, place: Place, lake: _Lake) -> None:
+        kept: list[bytes] = []
+        table = lake.table(lake.graph["silver.doubled"])
+        self.run(lake)
+
+        class Reading(_Through):
+            def carry_out(self, order: Order, stop: Stop) -> None:
+                text = table.note(order.attempt, ORDER)
+                assert text is not None
+                kept.append(text)
+                super().carry_out(order, stop)
+
+        lake.elsewhere = Reading(place)
+        self.run(lake, "silver.doubled").raise_on_failure()
+        said = json.loads(kept[0])
+        assert said["asset"] == {
+            "key": "silver.doubled",
+            "module": "lakehouse.testing.places",
+            "name": "doubled",
+            "table": table.uri,
+        }
+        assert [(o["key"], o["table"]) for o in said["others"]] == [
+            ("bronze.numbers", lake.table(lake.graph["bronze.numbers"]).uri)
+        ]
+        (call,) = said["calls"]
+        assert call["partitions"] == [["2013-01-01", "2013-01-04"]]
+        assert [(i["parameter"], i["version"], i["partitions"]) for i in call["inputs"]] == [
+            ("numbers", 0, [["2013-01-01", "2013-01-04"]])
+        ]
+        assert read_order(kept[0], "").model_dump_json().encode() == kept[0]
+
+    def test_what_was_withdrawn_is_not_done(self, place: Place, lake: _Lake) -> None:
+        class Late(_Through):
+            def carry_out(self, order: Order, stop: Stop) -> None:
+                orders.append(order)
+                raise ComputeError("nobody waits for it")
+
+        orders: list[Order] = []
+        lake.elsewhere = Late(place)
+        self.run(lake)
+        with pytest.raises(ComputeError, match="withdrawn"):
+            carry_out(orders[0].uri)
+        assert self.left(lake) == []
+
+    def test_what_is_withdrawn_meanwhile_leaves_nothing(self, place: Place, lake: _Lake) -> None:
+        table: Table = lake.table(lake.graph["bronze.numbers"])
+
+        class Withdrawing(_Through):
+            def carry_out(self, order: Order, stop: Stop) -> None:
+                with pytest.MonkeyPatch.context() as patch:
+
+                    def stage(*given: Any) -> Any:
+                        done = staged(*given)
+                        table.discard(order.attempt)
+                        table.stage(pl.LazyFrame({"n": [1], "_partition": ["2013-01-01"]}), order.attempt)
+                        return done
+
+                    staged = type(table).stage
+                    patch.setattr(type(table), "stage", stage)
+                    with pytest.raises(ComputeError, match="withdrawn"):
+                        carry_out(order.uri)
+                raise ComputeError("nobody waits for it")
+
+        lake.elsewhere = Withdrawing(place)
+        assert not self.run(lake).ok
+        assert self.left(lake) == []
+
+    def test_what_has_no_name_elsewhere_is_refused(self, place: Place, lake: _Lake) -> None:
+        @bronze(compute=Process())
+        def nameless() -> pl.LazyFrame:
+            return pl.LazyFrame({"n": [1]})
+
+        other = _Lake([nameless], storage=f"{lake.settings.storage}-other", lineage=lake.lineage_store)
+        other.elsewhere = place
+        run = other.materialize(nameless, engine="inline", raise_on_failure=False)
+        (result,) = run.results
+        assert isinstance(result.cause, DefinitionError)
+        assert "isn't found there by a name" in str(result.error)
+
+
+class _Through:
+    """A place that does as another one does."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.shared, self.seconds = place, place.shared, place.seconds
+
+    def carry_out(self, order: Order, stop: Stop) -> None:
+        self.place.carry_out(order, stop)
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
+class _OtherCode(_Through):
+    """A place whose orders mean other code than there is."""
+
+    def carry_out(self, order: Order, stop: Stop) -> None:
+        super().carry_out(_rewritten(order, code=Code.of("code-of-yesterday", order.code.schema_)), stop)
+
+
+class _InAHurry(_Through):
+    """A place whose orders have to be done soon."""
+
+    def __init__(self, place: Place, time: float) -> None:
+        super().__init__(place)
+        self.time = timedelta(seconds=time)
+
+    def carry_out(self, order: Order, stop: Stop) -> None:
+        super().carry_out(_rewritten(order, deadline=datetime.now(UTC) + self.time), stop)
+
+
+class _WithStop(_Through):
+    """A place that hears another word to stop."""
+
+    def __init__(self, place: Place, stop: Stop) -> None:
+        super().__init__(place)
+        self.stop = stop
+
+    def carry_out(self, order: Order, stop: Stop) -> None:
+        super().carry_out(order, self.stop)
+
+
+def _rewritten(order: Order, **changes: Any) -> Order:
+    """The order, written down with other words."""
+    other = order.model_copy(update=changes)
+    table = open_table(order.asset.table, partitioned=True)
+    table.discard(order.attempt)
+    table.put_note(order.attempt, ORDER, other.model_dump_json().encode())
+    return other
+
+
+def _once(there: Path, then: Callable[[], None]) -> None:
+    """Do something once a file is there."""
+    end = time.monotonic() + 120
+    while not there.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    then()
