@@ -22,6 +22,7 @@
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
     ├── ComputeError               where a step's function runs failed it: killed, lost, never taken up, out of time
+    │   ├── ComputeCancelled       it was ended on purpose
     │   └── CodeMismatch           the other end has other code
     ├── StorageError               a table's home can't be reached, read or written
     │   ├── TableMismatch          a table is not the one that lineage tells of
@@ -220,6 +221,12 @@ class PartitionConflict(StepError):
 
 class ComputeError(LakehouseError):
     """Where a step's function runs failed it: it was killed, lost, never taken up, or out of time."""
+
+
+class ComputeCancelled(ComputeError):
+    """It was ended on purpose."""
+
+    retryable = False
 
 
 class CodeMismatch(ComputeError):

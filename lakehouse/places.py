@@ -56,7 +56,9 @@ def open_place(compute: Compute | None, settings: Settings) -> Place | None:
 
             return OwnProcess(_options(settings), compute.env, compute.timeout)
         case WorkPool():
-            raise NotImplementedError
+            from lakehouse.integrations.prefect.work_pool import PrefectWorkPool
+
+            return PrefectWorkPool(compute)
         case _:
             assert_never(compute)
 

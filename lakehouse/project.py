@@ -34,11 +34,15 @@ def assets_in(module: ModuleType | str) -> list[Asset]:
     return found
 
 
-def _import(name: str) -> ModuleType:
-    # A command's own folder is on Python's path; the one it is called in, and the project's, are not.
+def find_modules() -> None:
+    """Have Python find a person's own modules: a command's folder is on its path, but not the project's."""
     for folder in (Path.cwd(), project_folder()):
         if folder is not None and str(folder) not in sys.path:
             sys.path.append(str(folder))
+
+
+def _import(name: str) -> ModuleType:
+    find_modules()
     try:
         return importlib.import_module(name)
     except LakehouseError as error:

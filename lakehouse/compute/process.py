@@ -17,7 +17,7 @@ from typing import IO, Final, final
 
 from lakehouse.compute.order import Order
 from lakehouse.compute.place import Stop
-from lakehouse.errors import ComputeError
+from lakehouse.errors import ComputeCancelled, ComputeError
 from lakehouse.redaction import logger
 
 _GRACE = 10.0
@@ -69,7 +69,7 @@ class OwnProcess:
         while process.poll() is None:
             why = stop.wait(_POLL)
             if why is not None:
-                raise ComputeError(f"{order.title}: its process was ended: {why}")
+                raise ComputeCancelled(f"{order.title}: its process was ended: {why}")
             if (datetime.now(UTC) - order.deadline).total_seconds() > _GRACE:
                 raise ComputeError(f"{order.title}: its process was ended: it was not done by its deadline")
 

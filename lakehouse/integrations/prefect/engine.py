@@ -197,8 +197,9 @@ def _walk(
             while queue and len(futures) < workers:
                 submit(queue.pop())
             end_one()
-    except BaseException:
-        # What is under way publishes all the same: the run isn't over before it is.
+    except BaseException as error:
+        # What is under way publishes all the same: the run isn't over before it is. What is made elsewhere is ended.
+        info.stop.now(f"the run was interrupted ({type(error).__name__})")
         while futures:
             with suppress(Exception):
                 end_one()
