@@ -7,7 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -34,7 +35,6 @@ from lakehouse.lake import Lakehouse
 from lakehouse.lineage import Status
 from lakehouse.lineage.observations import Observed
 from lakehouse.partitions import All, Daily, PartitionRange
-from lakehouse.settings import load_settings
 
 # ── what is made in the suite; another process finds it here ──────────────────────────────
 
@@ -104,13 +104,26 @@ def _happen(what: str, day: str, pid: Path) -> None:
             pass
 
 
-class _Lake(Lakehouse):
-    """A lakehouse whose functions are called in the place that is tried out."""
+class PlacedLakehouse(Lakehouse):
+    """A lakehouse whose functions are called in the place that is tried out, but for those that are called here."""
 
     elsewhere: Place | None = None
+    here: Collection[str] = ()
 
     def place(self, asset: Asset) -> Place | None:
-        return self.elsewhere if asset.compute is not None else None
+        """The place, for each asset that declares one."""
+        return self.elsewhere if asset.compute is not None and asset.key not in self.here else None
+
+
+@contextmanager
+def script_in(folder: Path, told: Mapping[str, str]) -> Iterator[None]:
+    """Have what is to happen to which day written down in a folder, and found there."""
+    (folder / "script.json").write_text(json.dumps(told))
+    _SOMEWHERE.append(folder)
+    try:
+        yield
+    finally:
+        _SOMEWHERE.pop()
 
 
 class PlaceConformance:
@@ -135,12 +148,10 @@ class PlaceConformance:
     @pytest.fixture
     def lake(self, place: Place, storage: str, tmp_path: Path) -> Iterator[Lakehouse]:
         """A lakehouse at the place."""
-        _SOMEWHERE.append(tmp_path)
-        self.tell(tmp_path, {})
-        lake = _Lake([doubled], storage=storage, lineage=f"sqlite:///{tmp_path}/facts.db", settings=load_settings())
+        lake = PlacedLakehouse([doubled], storage=storage, lineage=f"sqlite:///{tmp_path}/facts.db")
         lake.elsewhere = place
-        yield lake
-        _SOMEWHERE.pop()
+        with script_in(tmp_path, {}):
+            yield lake
 
     @staticmethod
     def tell(folder: Path, told: Mapping[str, str]) -> None:
@@ -173,9 +184,11 @@ class PlaceConformance:
 
     # ── what goes well ────────────────────────────────────────────────────────────────────
 
-    def test_what_is_made_elsewhere_is_what_is_made_here(self, lake: _Lake, storage: str, tmp_path: Path) -> None:
+    def test_what_is_made_elsewhere_is_what_is_made_here(
+        self, lake: PlacedLakehouse, storage: str, tmp_path: Path
+    ) -> None:
         run = self.run(lake, "+silver.doubled")
-        here = _Lake([doubled], storage=f"{storage}-here", lineage=f"sqlite:///{tmp_path}/here.db")
+        here = PlacedLakehouse([doubled], storage=f"{storage}-here", lineage=f"sqlite:///{tmp_path}/here.db")
         wanted = self.run(here, "+silver.doubled")
         run.raise_on_failure()
         wanted.raise_on_failure()
@@ -190,7 +203,7 @@ class PlaceConformance:
         assert [pin.version for f in run.facts if f.asset == "silver.doubled" for pin in f.inputs] == [0]
         assert self.left(lake) == []
 
-    def test_what_checks_hold_back_is_held_back_here(self, lake: _Lake, tmp_path: Path) -> None:
+    def test_what_checks_hold_back_is_held_back_here(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "null"})
         run = self.run(lake)
         assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
@@ -198,7 +211,7 @@ class PlaceConformance:
         assert held.quarantine
         assert lake.table(lake.graph["bronze.numbers"]).quarantined(held.quarantine).collect().height == 1
 
-    def test_an_input_is_read_at_the_version_of_the_plan(self, lake: _Lake) -> None:
+    def test_an_input_is_read_at_the_version_of_the_plan(self, lake: PlacedLakehouse) -> None:
         self.run(lake)
         plan = lake.plan("silver.doubled", "2013-01-01")
         (step,) = plan.steps
@@ -208,7 +221,7 @@ class PlaceConformance:
         (fact,) = run.facts
         assert [pin.version for pin in fact.inputs] == [1]
 
-    def test_an_order_that_is_brought_twice_is_done_once(self, place: Place, lake: _Lake) -> None:
+    def test_an_order_that_is_brought_twice_is_done_once(self, place: Place, lake: PlacedLakehouse) -> None:
         class Twice(_Through):
             def carry_out(self, order: Order, stop: Stop) -> None:
                 super().carry_out(order, stop)
@@ -223,7 +236,7 @@ class PlaceConformance:
 
     # ── what goes badly ───────────────────────────────────────────────────────────────────
 
-    def test_what_the_function_raises_arrives_with_its_traceback(self, lake: _Lake, tmp_path: Path) -> None:
+    def test_what_the_function_raises_arrives_with_its_traceback(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "raise"})
         run = self.run(lake)
         # One bad partition is one bad partition, wherever it is made.
@@ -238,12 +251,12 @@ class PlaceConformance:
         assert "the source answered 503 for 2013-01-02" in failed.reason
         assert self.left(lake) == []
 
-    def test_what_lies_in_no_partition_is_found_here(self, lake: _Lake, tmp_path: Path) -> None:
+    def test_what_lies_in_no_partition_is_found_here(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "outside"})
         run = self.run(lake)
         assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
 
-    def test_what_fails_for_want_of_memory_is_not_divided(self, lake: _Lake, tmp_path: Path) -> None:
+    def test_what_fails_for_want_of_memory_is_not_divided(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "memory"})
         run = self.run(lake)
         (result,) = run.results
@@ -252,7 +265,7 @@ class PlaceConformance:
         assert "MemoryError: there is no more of it" in str(result.error)
         assert len(run.facts) == 0 or {f.status for f in run.facts} == {Status.FAILED}
 
-    def test_other_code_is_refused_and_both_are_named(self, place: Place, lake: _Lake) -> None:
+    def test_other_code_is_refused_and_both_are_named(self, place: Place, lake: PlacedLakehouse) -> None:
         asset = lake.graph["bronze.numbers"]
         lake.elsewhere = _OtherCode(place)
         run = self.run(lake)
@@ -264,7 +277,9 @@ class PlaceConformance:
         assert self.left(lake) == []
 
     @pytest.mark.parametrize("how", ["kill", "exit"])
-    def test_what_dies_publishes_nothing_and_the_next_run_mends_it(self, lake: _Lake, tmp_path: Path, how: str) -> None:
+    def test_what_dies_publishes_nothing_and_the_next_run_mends_it(
+        self, lake: PlacedLakehouse, tmp_path: Path, how: str
+    ) -> None:
         if not self.apart:
             pytest.skip("it would be this process")
         self.tell(tmp_path, {"2013-01-02": how})
@@ -281,7 +296,7 @@ class PlaceConformance:
 
     @pytest.mark.parametrize("how", ["sleep", "spin"])
     def test_what_takes_too_long_is_ended_at_its_deadline(
-        self, place: Place, lake: _Lake, tmp_path: Path, how: str
+        self, place: Place, lake: PlacedLakehouse, tmp_path: Path, how: str
     ) -> None:
         if not self.apart:
             pytest.skip("it would be this process")
@@ -294,7 +309,7 @@ class PlaceConformance:
         assert "time.sleep(600)" in str(result.cause.__cause__)
         assert self.left(lake) == []
 
-    def test_what_nobody_waits_for_any_more_is_ended(self, place: Place, lake: _Lake, tmp_path: Path) -> None:
+    def test_what_nobody_waits_for_any_more_is_ended(self, place: Place, lake: PlacedLakehouse, tmp_path: Path) -> None:
         if not self.apart:
             pytest.skip("it would be this process")
         self.tell(tmp_path, {"2013-01-02": "sleep"})
@@ -312,7 +327,7 @@ class PlaceConformance:
 
     # ── orders ────────────────────────────────────────────────────────────────────────────
 
-    def test_an_order_is_json_and_says_all_that_there_is_to_know(self, place: Place, lake: _Lake) -> None:
+    def test_an_order_is_json_and_says_all_that_there_is_to_know(self, place: Place, lake: PlacedLakehouse) -> None:
         kept: list[bytes] = []
         table = lake.table(lake.graph["silver.doubled"])
         self.run(lake)
@@ -343,7 +358,7 @@ class PlaceConformance:
         ]
         assert read_order(kept[0], "").model_dump_json().encode() == kept[0]
 
-    def test_what_was_withdrawn_is_not_done(self, place: Place, lake: _Lake) -> None:
+    def test_what_was_withdrawn_is_not_done(self, place: Place, lake: PlacedLakehouse) -> None:
         class Late(_Through):
             def carry_out(self, order: Order, stop: Stop) -> None:
                 orders.append(order)
@@ -356,7 +371,7 @@ class PlaceConformance:
             carry_out(orders[0].uri)
         assert self.left(lake) == []
 
-    def test_what_is_withdrawn_meanwhile_leaves_nothing(self, place: Place, lake: _Lake) -> None:
+    def test_what_is_withdrawn_meanwhile_leaves_nothing(self, place: Place, lake: PlacedLakehouse) -> None:
         table: Table = lake.table(lake.graph["bronze.numbers"])
 
         class Withdrawing(_Through):
@@ -379,12 +394,12 @@ class PlaceConformance:
         assert not self.run(lake).ok
         assert self.left(lake) == []
 
-    def test_what_has_no_name_elsewhere_is_refused(self, place: Place, lake: _Lake) -> None:
+    def test_what_has_no_name_elsewhere_is_refused(self, place: Place, lake: PlacedLakehouse) -> None:
         @bronze(compute=Process())
         def nameless() -> pl.LazyFrame:
             return pl.LazyFrame({"n": [1]})
 
-        other = _Lake([nameless], storage=f"{lake.settings.storage}-other", lineage=lake.lineage_store)
+        other = PlacedLakehouse([nameless], storage=f"{lake.settings.storage}-other", lineage=lake.lineage_store)
         other.elsewhere = place
         run = other.materialize(nameless, engine="inline", raise_on_failure=False)
         (result,) = run.results

@@ -1,19 +1,19 @@
-"""A work pool with a real worker, whose processes call the functions."""
+"""A work pool with a real server and a real worker, whose processes call the functions."""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import ClassVar
+from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
-    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
     LogFilter,
     LogFilterFlowRunId,
+    LogFilterTaskRunId,
     TaskRunFilter,
     TaskRunFilterFlowRunId,
 )
@@ -21,26 +21,17 @@ from prefect.client.schemas.objects import FlowRun
 
 from lakehouse.compute.place import Place
 from lakehouse.definitions.compute import WorkPool
+from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.integrations.prefect.work_pool import PrefectWorkPool
 from lakehouse.lineage import Status
 from lakehouse.testing import PlaceConformance
-from lakehouse.testing.places import _Lake
+from lakehouse.testing.places import PlacedLakehouse, doubled, script_in
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
-
-
-def orders(client: SyncPrefectClient, lake: _Lake) -> list[FlowRun]:
-    """The flow runs of the orders about the lakehouse's tables."""
-    found = client.read_flow_runs(limit=200)
-    return [run for run in found if str(run.parameters.get("order", "")).startswith(str(lake.table(lake.graph["bronze.numbers"]).uri))]
-
-
-def logs(client: SyncPrefectClient, run: FlowRun) -> list[str]:
-    return [log.message for log in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))]
+GROUP = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
 
 class TestWorkPool(PlaceConformance):
-    pytestmark: ClassVar = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+    pytestmark: ClassVar = [pytest.mark.slow, *GROUP]
     hurry: ClassVar[float] = 30.0
 
     @pytest.fixture
@@ -48,9 +39,72 @@ class TestWorkPool(PlaceConformance):
         return PrefectWorkPool(WorkPool(pool))
 
 
-class TestOneRun(PlaceConformance):
-    """The core of it, in one run: the rest of the suite is slow."""
+@pytest.fixture
+def lake(pool: str, tmp_path: Path) -> PlacedLakehouse:
+    lake = PlacedLakehouse([doubled], storage=str(tmp_path / "data"), lineage=f"sqlite:///{tmp_path}/facts.db")
+    lake.elsewhere = PrefectWorkPool(WorkPool(pool, cpu=1024, env={"TEAM": "flights"}))
+    return lake
 
-    @pytest.fixture
-    def place(self, pool: str) -> Place:
-        return PrefectWorkPool(WorkPool(pool, env={"TEAM": "flights"}))
+
+def children(client: SyncPrefectClient, run: str) -> list[FlowRun]:
+    """The flow runs below another one."""
+    return client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(run)]))
+    )
+
+
+def logs(client: SyncPrefectClient, filter: LogFilter) -> str:
+    return "\n".join(log.message for log in client.read_logs(filter, limit=200))
+
+
+class TestARun:
+    """One run whose Bronze is made in the pool, two steps side by side, and whose Silver is made here."""
+
+    pytestmark: ClassVar = GROUP
+
+    def test_it_is_seen_where_its_steps_run_and_what_they_say(
+        self, client: SyncPrefectClient, lake: PlacedLakehouse, tmp_path: Path
+    ) -> None:
+        lake.here = {"silver.doubled"}
+        with script_in(tmp_path, {"2013-01-03": "null"}):
+            run = lake.backfill(
+                "+silver.doubled",
+                "2013-01-01...2013-01-04",
+                chunk=2,
+                engine=PrefectEngine(workers=2),
+                raise_on_failure=False,
+            )
+        assert list(run.published("silver.doubled")) == ["2013-01-01", "2013-01-02", "2013-01-04"]
+        fact = next(f for f in run.facts if f.asset == "bronze.numbers" and f.status is Status.PUBLISHED)
+        assert fact.flow_run is not None
+        assert fact.task_run is not None
+        below = children(client, fact.flow_run)
+        assert {one.name for one in below} == {
+            "bronze.numbers 2013-01-01...2013-01-02",
+            "bronze.numbers 2013-01-03...2013-01-04",
+        }
+        for one in below:
+            assert one.state is not None
+            assert one.state.is_completed()
+            assert one.job_variables is not None
+            assert one.job_variables["env"]["TEAM"] == "flights"
+            assert "cpu" not in one.job_variables  # of which a pool of processes knows nothing
+            assert set(one.parameters) == {"order"}
+            # What the function logs is seen under its own run.
+            days = one.name.removeprefix("bronze.numbers ").split("...")
+            assert f"making {', '.join(days)}" in logs(client, LogFilter(flow_run_id=LogFilterFlowRunId(any_=[one.id])))
+        # The step's own task run says where it is done, and its child comes after it in the graph.
+        steps = client.read_task_runs(
+            task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[UUID(fact.flow_run)]))
+        )
+        links = {
+            getattr(parent, "id", None)
+            for task in steps
+            if any(one.parent_task_run_id == task.id for one in below)
+            for parent in task.task_inputs.get("__parents__", [])
+        }
+        made = {task.id: task.name for task in steps if task.name.startswith("bronze.numbers/")}
+        assert links == set(made)
+        for id in made:
+            said = logs(client, LogFilter(task_run_id=LogFilterTaskRunId(any_=[id])))
+            assert f"is made in work pool {lake.elsewhere.declared.name}: flow run" in said  # type: ignore[union-attr]
