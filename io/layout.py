@@ -140,7 +140,17 @@ def raw_file(token: str, attempt: str, name: str) -> str:
     if len(safe) > _LONGEST:
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         safe = f"{safe[: _LONGEST // 2]}~{digest}~{safe[-_LONGEST // 3 :]}"
-    return "/".join([_FILES, *([f"_partition={token}"] if token else []), attempt, safe])
+    return f"{landing_folder(token, attempt)}/{safe}"
+
+
+def landing_folder(token: str, attempt: str) -> str:
+    """The folder of the files of a partition that an attempt landed.
+
+    Examples:
+        >>> landing_folder("2013-01-01", "1f")
+        '_files/_partition=2013-01-01/1f'
+    """
+    return "/".join([_FILES, *([f"_partition={token}"] if token else []), attempt])
 
 
 def landed_by(path: str) -> str | None:

@@ -70,6 +70,27 @@ class Code(_Value):
         return cls(lakehouse=version("lakehouse"), asset=asset, schema_=schema)
 
 
+class OrderedFile(_Value):
+    """A file of an external asset, as it was seen. Options that its place was listed with stay: they may be secrets.
+
+    Parameters:
+        uri: where it lies
+        name: what it is called; partition: the partition that it belongs to
+        version: changes whenever it does
+        source, sha256, size, rows, extracted_at: what else is known of it
+    """
+
+    uri: str
+    name: str = ""
+    partition: str | None = None
+    version: str = ""
+    source: str = ""
+    sha256: str = ""
+    size: int | None = None
+    rows: int | None = None
+    extracted_at: datetime | None = None
+
+
 class OrderedInput(_Value):
     """What a call is given for a parameter.
 
@@ -79,7 +100,7 @@ class OrderedInput(_Value):
         partitions: which of its partitions
         version: the table version that is read; None: it was never built
         versions: of an external asset, what there is of it; None: it isn't one
-        uris: of an external asset, its files
+        files: of an external asset, its files
     """
 
     parameter: str
@@ -87,7 +108,7 @@ class OrderedInput(_Value):
     partitions: Pairs
     version: int | None = None
     versions: dict[str, str] | None = None
-    uris: tuple[str, ...] = ()
+    files: tuple[OrderedFile, ...] = ()
 
 
 class OrderedCall(_Value):
@@ -192,6 +213,7 @@ class Manifest(_Value):
         python: the Python version; host: the machine; begun: since when
         dtypes: the types that the function gave its columns, some of which storage has no word for, as Arrow IPC in
             base64; None: those of storage
+        files: of a raw asset, the paths of its files in the table's folder, by partition token
         fault: why it failed; None: the rows are staged
     """
 
@@ -202,6 +224,7 @@ class Manifest(_Value):
     host: str = platform.node()
     begun: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     dtypes: str | None = None
+    files: dict[str, tuple[str, ...]] = {}
     fault: Fault | None = None
 
     @property

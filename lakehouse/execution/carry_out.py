@@ -14,12 +14,23 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import FrameType
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from lakehouse.compute.order import Code, Fault, Manifest, Named, Order, OrderedInput, agree, read_manifest, read_order
+from lakehouse.compute.order import (
+    Code,
+    Fault,
+    Manifest,
+    Named,
+    Order,
+    OrderedFile,
+    OrderedInput,
+    agree,
+    read_manifest,
+    read_order,
+)
 from lakehouse.compute.place import Stop
 from lakehouse.definitions.asset import Asset, Context
 from lakehouse.errors import (
@@ -30,10 +41,11 @@ from lakehouse.errors import (
     describe,
     panics_raised,
 )
-from lakehouse.execution.candidate import write
+from lakehouse.execution.candidate import discard, write
 from lakehouse.execution.compute import Call, Reading, Work, call_function
 from lakehouse.execution.divide import blames_partitions
 from lakehouse.io.dtypes import dtypes_to_text
+from lakehouse.io.files import RawFile
 from lakehouse.io.layout import MANIFEST, ORDER, staged_in
 from lakehouse.io.open import open_table
 from lakehouse.lineage.observations import Observed
@@ -89,8 +101,8 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
     begun = datetime.now(UTC)
     code = Code.of("", "")
 
-    def leave(fault: Fault | None, dtypes: str | None = None) -> Manifest:
-        manifest = Manifest(attempt=attempt, code=code, begun=begun, dtypes=dtypes, fault=fault)
+    def leave(fault: Fault | None, **more: Any) -> Manifest:
+        manifest = Manifest(attempt=attempt, code=code, begun=begun, fault=fault, **more)
         table.put_note(attempt, MANIFEST, manifest.model_dump_json().encode())
         return manifest
 
@@ -105,7 +117,8 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
             agree(asset.key, order.code, code, "the other end")
             found = open_table(order.asset.table, partitioned=asset.partitioned, options=options)
             work, tables = _work(order, asset, options)
-            staged, dtypes = write(asset, found, call_function(work, tables), attempt)
+            made = call_function(work, tables)
+            staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run)
     except BaseException as error:
         known = _known(order, error)
         with suppress(StorageError):
@@ -114,9 +127,10 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
             raise
         raise known from error
     if table.note(attempt, ORDER) is None:
-        found.discard(staged)
+        discard(found, staged)
         raise _withdrawn(uri)
-    return CarriedOut(order, leave(None, dtypes_to_text(dtypes)), sum(staged.rows.values()))
+    manifest = leave(None, dtypes=dtypes_to_text(dtypes), files=staged.files)
+    return CarriedOut(order, manifest, sum(staged.rows.values()))
 
 
 def carry_out_alone(uri: str, options: Mapping[str, str] | None = None) -> None:
@@ -189,10 +203,18 @@ def _work(order: Order, asset: Asset, options: Mapping[str, str] | None) -> tupl
     def tables(of: Asset) -> Table:
         return open_table(places[of.key], partitioned=of.partitioned, options=options)
 
+    def file(given: OrderedFile) -> RawFile:
+        said = given.model_dump(exclude={"uri"})
+        found = RawFile.at(given.uri, options=options or {})
+        return replace(found, **{name: value for name, value in said.items() if value not in ("", None)})
+
     def reading(given: OrderedInput) -> Reading:
         other = others[given.asset]
         partitions = other.partitions.from_pairs(given.partitions)
-        seen = None if given.versions is None else Observed(partitions, given.versions, given.uris)
+        seen = None
+        if given.versions is not None:
+            files = tuple(map(file, given.files))
+            seen = Observed(partitions, given.versions, tuple(one.uri for one in given.files), files)
         return Reading(given.parameter, other, partitions, given.version, seen)
 
     calls = tuple(

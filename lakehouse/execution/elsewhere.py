@@ -5,16 +5,30 @@ Audit, publication and record stay here: the other end needs no lineage store, a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from lakehouse.compute.order import Code, Manifest, Named, Order, OrderedCall, OrderedInput, agree, read_manifest
+from lakehouse.compute.order import (
+    Code,
+    Manifest,
+    Named,
+    Order,
+    OrderedCall,
+    OrderedFile,
+    OrderedInput,
+    agree,
+    read_manifest,
+)
 from lakehouse.compute.place import Place
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import ComputeError, DefinitionError
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Candidate, discarding_on_error, stage, take_staged
 from lakehouse.execution.compute import Reading, Sources, Work, call_function, work_of
-from lakehouse.io.layout import MANIFEST, ORDER
+from lakehouse.io.layout import MANIFEST, ORDER, landing_folder
 from lakehouse.io.open import MEMORY
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
@@ -40,7 +54,7 @@ def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Ca
         return stage(attempt, call_function(work, attempt.home.table), todo)
     order = order_of(attempt, work, place)
     table = attempt.table
-    with discarding_on_error(table, order.attempt):
+    with discarding_on_error(table, order.attempt), _removing_landed(attempt, order, todo):
         table.put_note(order.attempt, ORDER, order.model_dump_json().encode())
         try:
             place.carry_out(order, attempt.run.stop)
@@ -59,8 +73,27 @@ def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Ca
         if found.fault is not None:
             raise found.fault.error
         agree(attempt.asset.key, order.code, found.code, f"{place} ({found.host}, Python {found.python})")
-        staged = table.restaged(order.attempt)
+        staged = replace(table.restaged(order.attempt), files=found.files)
         return take_staged(attempt, staged, found.types, todo)
+
+
+@contextmanager
+def _removing_landed(attempt: Attempt, order: Order, todo: PartitionSet) -> Iterator[None]:
+    """Where something goes wrong with a raw asset, remove the files that were landed by then."""
+    try:
+        yield
+    except BaseException:
+        if attempt.asset.keeps_files:
+            from lakehouse.io.raw import remove
+            from lakehouse.io.tokens import tokens
+
+            try:
+                store = attempt.table.objects()
+                places = [landing_folder(token, order.attempt) for token in tokens(todo)]
+                remove(attempt.table, [one["path"] for place in places for page in store.list(place) for one in page])
+            except Exception as error:
+                logger().warning("%s: files were left behind: %s", attempt.table.uri, error)
+        raise
 
 
 def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
@@ -117,8 +150,16 @@ def _input(reading: Reading) -> OrderedInput:
         partitions=reading.partitions.to_pairs(),
         version=reading.version,
         versions=None if seen is None else dict(seen.versions),
-        uris=() if seen is None else seen.uris,
+        files=() if seen is None else tuple(map(_file, seen.files)),
     )
+
+
+def _file(found: Any) -> OrderedFile:
+    """A file of a source, which may be of a kind of the source's own: then no more is known than where it lies."""
+    said = {name: getattr(found, name, None) for name in OrderedFile.model_fields}
+    partition = said.pop("partition")
+    known = {name: value for name, value in said.items() if value is not None}
+    return OrderedFile(**known, partition=None if partition is None else str(partition))
 
 
 def _told_by(attempt: Attempt, order: Order) -> Manifest | None:

@@ -28,7 +28,7 @@ from lakehouse.definitions.signature import From
 from lakehouse.errors import CodeMismatch, ComputeError, DefinitionError, StepError
 from lakehouse.execution.carry_out import carry_out
 from lakehouse.execution.run import Run
-from lakehouse.io import Files, Table
+from lakehouse.io import Files, RawFile, RawFiles, Table
 from lakehouse.io.layout import MANIFEST, ORDER
 from lakehouse.io.open import open_table
 from lakehouse.lake import Lakehouse
@@ -74,6 +74,23 @@ def numbers(
             "size": pl.Series(["large" for _ in days], dtype=pl.Enum(["small", "large"])),
         }
     )
+
+
+@bronze(partitions=daily, compute=Process())
+def letters(partitions: PartitionRange, script: Annotated[RawFiles, From("source.script", All())]) -> RawFiles:
+    """A file for each day, as it was sent."""
+    (told,) = script
+    for day in list(partitions.keys()):
+        yield RawFile("letter.txt", f"It is {day}.\n".encode(), day)
+        _happen(json.loads(told.read()).get(day, ""), day, Path(told.uri).with_name("pid"))
+
+
+@silver(partitions=daily, compute=Process())
+def read(letters: RawFiles) -> pl.LazyFrame:
+    """What they say."""
+    said = [(letter.partition, letter.read().decode().strip()) for letter in letters]
+    days, texts = zip(*said, strict=True)
+    return pl.LazyFrame({"date": [date.fromisoformat(day) for day in days], "text": texts})
 
 
 @silver(partitions=daily, compute=Process())
@@ -148,7 +165,7 @@ class PlaceConformance:
     @pytest.fixture
     def lake(self, place: Place, storage: str, tmp_path: Path) -> Iterator[Lakehouse]:
         """A lakehouse at the place."""
-        lake = PlacedLakehouse([doubled], storage=storage, lineage=f"sqlite:///{tmp_path}/facts.db")
+        lake = PlacedLakehouse([doubled, read], storage=storage, lineage=f"sqlite:///{tmp_path}/facts.db")
         lake.elsewhere = place
         with script_in(tmp_path, {}):
             yield lake
@@ -202,6 +219,26 @@ class PlaceConformance:
             assert {name: getattr(fact, name) for name in told} == {name: getattr(expected, name) for name in told}
         assert [pin.version for f in run.facts if f.asset == "silver.doubled" for pin in f.inputs] == [0]
         assert self.left(lake) == []
+
+    def test_files_are_landed_and_read_elsewhere(self, lake: PlacedLakehouse) -> None:
+        run = self.run(lake, "+silver.read", "2013-01-01...2013-01-02").raise_on_failure()
+        assert run.frame("silver.read").sort("date").collect()["text"].to_list() == [
+            "It is 2013-01-01.",
+            "It is 2013-01-02.",
+        ]
+        table = lake.table(lake.graph["bronze.letters"])
+        paths = table.scan().sort("date").collect()["_path"].to_list()
+        assert [bytes(table.objects().get(path).bytes()) for path in paths] == [
+            b"It is 2013-01-01.\n",
+            b"It is 2013-01-02.\n",
+        ]
+
+    def test_files_of_what_fails_elsewhere_are_removed(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "raise" if not self.apart else "kill"})
+        run = self.run(lake, "bronze.letters", "2013-01-02")
+        assert not run.ok
+        store = lake.table(lake.graph["bronze.letters"]).objects()
+        assert [one["path"] for page in store.list() for one in page] == []
 
     def test_what_checks_hold_back_is_held_back_here(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "null"})
