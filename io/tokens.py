@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
 import polars as pl
@@ -224,4 +224,43 @@ def from_tokens(partitions: Partitions, found: list[str]) -> PartitionSet:
     return PartitionSet(partitions, tuple((o, o + 1) for o in ordinals))
 
 
-__all__ = ["NOWHERE", "from_tokens", "spans", "token", "tokens", "within"]
+def bounded(partitions: Partitions, found: Collection[str]) -> PartitionSet | None:
+    """The partitions that are stored and lie within the definition's bounds; None: all that is stored does.
+
+    Parameters:
+        partitions: how the asset is partitioned
+        found: what is stored, by token; keys that are not (any more) listed or registered lie out of no bounds
+
+    Examples:
+        >>> stored = ["2012-12-31", "2013-01-01", "2013-01-04"]
+        >>> str(bounded(Daily("2013-01-02", end="2013-01-05"), stored)), bounded(Daily("2012-01-01"), stored)
+        ('2013-01-04', None)
+    """
+    if isinstance(partitions, TimePartitions) and found:
+        # In order, the first and the last tell of all between them.
+        ends = from_tokens(partitions, [min(found), max(found)])
+        if partitions.possible(ends) == ends:
+            return None
+    stored = from_tokens(partitions, list(found))
+    inside = partitions.possible(stored)
+    return None if inside == stored else inside
+
+
+def outside(partitions: Partitions, found: Collection[str]) -> list[str]:
+    """What is stored, by token, and is no partition of the definition (any more), in words.
+
+    Examples:
+        >>> outside(Daily("2013-01-02", end="2013-01-05"), ["2012-12-31", "2013-01-01", "2013-01-04"])
+        ['2012-12-31...2013-01-01']
+        >>> outside(Static(["EWR"]), ["EWR", "JFK"])
+        ['JFK']
+    """
+    inside = bounded(partitions, found)
+    if inside is None and isinstance(partitions, TimePartitions):
+        return []
+    stored = from_tokens(partitions, list(found))
+    unknown = set(found) - set(tokens(stored))
+    return [*map(str, (stored - (stored if inside is None else inside)).ranges), *sorted(unknown)]
+
+
+__all__ = ["NOWHERE", "bounded", "from_tokens", "outside", "spans", "token", "tokens", "within"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -33,6 +33,7 @@ class AssetStatus:
         failed: those whose last attempt failed, of what is missing or stale: of all else that is history
         stale: why those that are there are out of date
         rows: rows in the table; None: there is none
+        outside: partitions that are stored and are none of the asset's, as it is declared: nothing is made from them
         last: how its last run ended: the newest fact of that run, one of what was not published before others; None:
             nothing was ever tried
         checks: what its checks found in the facts that are current, or that hold something back
@@ -55,6 +56,7 @@ class AssetStatus:
     uri: str
     waiting: Left | None = None
     fault: LakehouseError | None = None
+    outside: tuple[str, ...] = ()
 
 
 def asset_statuses(
@@ -87,16 +89,17 @@ def asset_statuses(
         due = (expected - state.present) | asset.partitions.union(reason.partitions for reason in reasons)
         held = [(part & expected, fact) for part, fact in state.rejected if part & expected]
         absent = over[asset.key] - state.present
-        rows, fault = None, snapshot.fault(asset)
+        rows, outside, fault = None, list[str](), snapshot.fault(asset)
         if stored is not None and fault is None:
             try:
-                rows = None if stored.version() is None else sum(stored.rows().values())
+                if stored.version() is not None:
+                    rows, outside = _count(asset, stored.rows())
             except StorageError as error:
                 fault = error
         return AssetStatus(
             asset=asset,
             expected=expected,
-            present=state.present,
+            present=asset.partitions.possible(state.present),
             held=state.held & expected,
             failed=state.last(Status.FAILED) & due,
             stale=tuple(reasons),
@@ -107,9 +110,21 @@ def asset_statuses(
             uri=stored.uri if stored else asset.key,
             waiting=None if unsure(asset) else waiting(graph, asset, absent, over, ready, snapshot.now),
             fault=fault,
+            outside=tuple(outside),
         )
 
     return in_parallel(look, assets)
+
+
+def _count(asset: Asset, stored: Mapping[str, int]) -> tuple[int, list[str]]:
+    """How many rows are read of what is stored, and what isn't."""
+    from lakehouse.io.tokens import bounded, outside, tokens
+
+    if not asset.partitioned:
+        return sum(stored.values()), []
+    inside = bounded(asset.partitions, stored)
+    read = stored if inside is None else tokens(inside)
+    return sum(stored[token] for token in read), outside(asset.partitions, stored)
 
 
 def _last(state: AssetState) -> Fact | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,6 +30,7 @@ from lakehouse.display.formatting import (
 )
 from lakehouse.display.page import columns, labelled
 from lakehouse.display.plans import grouped
+from lakehouse.errors import shorten
 from lakehouse.lineage import Status
 from lakehouse.partitions import PartitionSet
 
@@ -106,6 +108,7 @@ def states_json(found: Sequence[AssetStatus]) -> list[dict[str, Any]]:
             "checks": [check.model_dump(mode="json") for check in one.checks],
             "quarantine": list(one.quarantine),
             "uri": one.uri,
+            "outside": list(one.outside),
             "waiting": [
                 {"asset": key, "partitions": part.to_pairs()}
                 for key, part in (one.waiting.awaited if one.waiting else ())
@@ -165,6 +168,13 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
         yield Text("stale", HELD), f"{_where(one.asset, part)}: {why}"
     if one.waiting is not None:
         yield Text("waiting", QUIET), f"{_where(one.asset, one.waiting.partitions)}: {one.waiting}"
+    if one.outside:
+        text = (
+            f"{one.asset.key}: stored, but not declared (any more), so nothing is made from it: {shorten(one.outside)}"
+        )
+        named = " ".join(f"--partition={shlex.quote(words)}" for words in one.outside[:3])
+        text += f"\nremove: lakehouse state wipe {one.asset.key} {named}"
+        yield Text("outside", QUIET), text
     for check in one.checks:
         if not check.passed and not check.blocking:
             yield Text(_WARNING, HELD), f"{one.asset.key}: {finding(check)}"

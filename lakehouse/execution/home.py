@@ -64,13 +64,16 @@ def load(
     Parameters:
         table: where they live
         asset: what is read
-        partitions: which partitions; None: all
+        partitions: which partitions; None: all within the bounds of its definition
         version: the table version; None: the newest
 
     Raises:
         StorageError: the table or the version is not there
     """
     from lakehouse.io.frames import restore
+    from lakehouse.io.tokens import bounded
 
+    if partitions is None and asset.partitioned:
+        partitions = bounded(asset.partitions, table.rows(version=version))
     frame = table.scan(partitions if asset.partitioned else None, version=version)
     return restore(frame, {c.name: c.dtype for c in asset.schema.columns} if asset.schema else {})

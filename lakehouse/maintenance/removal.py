@@ -45,8 +45,7 @@ def wipe(work: Workspace, asset: Asset | str, partitions: PartitionSelection | N
     kept = known.state.meaning.other or known.table.kept_otherwise(found.partitions) if every else ""
     if kept and known.version is not None:
         return _anew(work, found, known, kept)
-    there = known.stored(found)
-    part = work.chosen(found, partitions, known.state.present | there)
+    part = work.chosen(found, partitions, known.everything.present | known.stored)
     title = f"wipe {named(found, part)}"
     if not part or known.version is None:
         return Change(title, (), (f"nothing of it is there of {found.key}",))

@@ -115,9 +115,11 @@ class Workspace:
             )
         if wanted is None:
             return known
-        # Whatever anything is known of can be named: also keys that left the register, and what isn't over yet.
-        facts = (asset.partitions.from_pairs(fact.partitions) for fact in self.look(asset).facts)
-        every = asset.partitions.union([known, *facts])
+        # Whatever anything is known of can be named: also keys that left the register or the definition, what isn't
+        # over yet, and what lies outside of bounds that were moved.
+        partitions = known.partitions
+        facts = (partitions.from_pairs(fact.partitions) for fact in self.look(asset).facts)
+        every = partitions.union([known, *facts])
         if wanted == WHOLE_MARK and WHOLE_MARK not in every:
             return known
         keys: dict[str, set[str]] = {}
@@ -125,7 +127,9 @@ class Workspace:
             keys.setdefault(name, {*self.present.keys.get(name, ())}).update(part)
         try:
             present = Present(self.now if WHOLE_MARK in str(wanted) else FOREVER, keys)
-            return asset.partitions.select(wanted, now=present) & known
+            chosen = partitions.named(wanted, now=present)
+            partitions.check_range(chosen - every, present)
+            return chosen & known
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
 
@@ -185,8 +189,9 @@ class KnownAsset:
         wide = self.state.partitions.including(named)
         return self.state if wide is self.state.partitions else AssetState.fold(wide, self.facts)
 
-    def stored(self, asset: Asset) -> PartitionSet:
-        """The partitions that have rows."""
+    @property
+    def stored(self) -> PartitionSet:
+        """The partitions that have rows, those too that the definition doesn't have any more."""
         from lakehouse.io.tokens import from_tokens
 
-        return from_tokens(asset.partitions, list(self.table.rows(version=self.version)))
+        return from_tokens(self.everything.partitions, list(self.table.rows(version=self.version)))

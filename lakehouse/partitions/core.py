@@ -594,10 +594,17 @@ class Partitions(ABC):
             >>> [customers.select(wanted).keys() for wanted in ("b,c", ["b,c"], ["b", "c"], "b, d")]
             [['b,c'], ['b,c'], ['b', 'c'], ['b', 'd']]
         """
-        present = None if now is None else Present.of(now)
-        chosen = PartitionSet(self, tuple(self._spans(wanted, present)))
-        self.check_range(chosen, present)
+        chosen = self.named(wanted, now=now)
+        self.check_range(chosen, None if now is None else Present.of(now))
         return chosen
+
+    def named(self, wanted: object, *, now: Now | None = None) -> PartitionSet:
+        """The same, whether they lie within the definition's range or not.
+
+        Raises:
+            PartitionError: wrong form, a reversed range, or one that could mean other keys
+        """
+        return PartitionSet(self, tuple(self._spans(wanted, None if now is None else Present.of(now))))
 
     def from_pairs(self, pairs: Sequence[Sequence[str]]) -> PartitionSet:
         """Read back what [PartitionSet.to_pairs][] wrote; keys that the definition no longer has are left out."""

@@ -381,7 +381,7 @@ class Multi(Partitions):
         self._check_names(wanted)
         sets = {}
         for name, one in self.parts:
-            sets[name] = one.select(wanted[name], now=now) if name in wanted else one.whole(now)
+            sets[name] = one.named(wanted[name], now=now) if name in wanted else one.whole(now)
         return self.product(sets)
 
     def _check_names(self, given: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Final
 
@@ -279,6 +281,67 @@ def test_an_external_asset_is_looked_at_anew(tmp_path: Path) -> None:
     assert [str(r) for r in lake.plan("*", refresh=True).steps[0].reasons] == ["source.files changed"]
     assert refresh(lake).ok
     assert not lake.plan("*", refresh=True)
+
+
+# ── what lies outside of bounds that were moved ───────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("fewer", "outside", "left", "back"),
+    [
+        (Daily("2013-01-03", end="2013-01-05", column="at"), "2013-01-01...2013-01-02", 2, DAYS),
+        (Daily("2013-01-01", end="2013-01-04", column="at"), "2013-01-04", 3, DAYS),
+        (Static(["eu"], column="region"), "us", 1, REGIONS),
+        (
+            Multi({**REGION, "at": Daily("2013-01-02", end="2013-01-05", column="at")}),
+            "us|2013-01-01",
+            6,
+            Multi({**REGION, **DAY}),
+        ),
+    ],
+)
+def test_what_lies_outside_is_kept_and_told_and_not_read(
+    tmp_path: Path, fewer: Partitions, outside: str, left: int, back: Partitions
+) -> None:
+    whole = project(tmp_path, back)
+    refresh(whole)
+    lake = project(tmp_path, fewer)
+    status = next(one for one in lake.status() if one.asset.key == "silver.same")
+    assert status.outside[0] == outside
+    assert len(status.present) == len(status.expected) == left
+    # Keys that went may be renamed yet, and can be read for themselves as long as they are there.
+    read = lake.load("silver.same").collect().height
+    assert status.rows == read
+    assert (read < len(HOURS)) == (fewer.kind != "static")
+    assert f"wipe silver.same --partition={shlex.quote(outside)}" in _shown(lake)
+    assert [asset.key for asset in lake.plan("*", refresh=True).assets] == ["gold.total"]
+    assert refresh(lake).ok
+    total = lake.load("gold.total").collect()["rows"].item()
+    assert 0 < total < len(HOURS)
+    assert not lake.plan("*", refresh=True)
+    # Declared as before, it is there again.
+    assert present(whole)["silver.same"] == len(project(tmp_path, back).status()[1].expected)
+    assert whole.load("silver.same").collect().height == len(HOURS)
+    Maintenance(lake).wipe("silver.same", [*status.outside]).apply()
+    assert next(one for one in lake.status() if one.asset.key == "silver.same").outside == ()
+    assert lake.load("silver.same").collect().height == total
+    assert not lake.plan("silver.same", refresh=True)
+
+
+def _shown(lake: Lakehouse) -> str:
+    from rich.console import Console
+
+    from lakehouse.display.statuses import states
+
+    console = Console(width=400, record=True, file=StringIO())
+    console.print(states(lake.status(), datetime.now(UTC), wide=True))
+    return console.export_text()
+
+
+def test_more_partitions_leave_those_that_are_there(tmp_path: Path) -> None:
+    refresh(project(tmp_path, Daily("2013-01-02", end="2013-01-04", column="at")))
+    plan = project(tmp_path, DAYS).plan("silver.same", refresh=True)
+    assert str(plan.partitions("silver.same")) == "2013-01-01, 2013-01-04"
 
 
 # ── keys that come and go, and bounds, are no other meaning ───────────────────────────────
