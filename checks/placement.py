@@ -12,7 +12,7 @@ from lakehouse.checks.gate import REASONS, Audit
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import RowsOutsidePartitions, shorten
 from lakehouse.io import PARTITION
-from lakehouse.io.tokens import NOWHERE, from_tokens, tokens
+from lakehouse.io.tokens import NOWHERE, from_tokens, token, tokens, within
 from lakehouse.lineage import CheckResult
 from lakehouse.lineage.dynamic_partitions import dynamics
 from lakehouse.partitions import Now, PartitionSet
@@ -25,6 +25,28 @@ PLACED = "in_a_partition"
 _KEPT = 100_000
 """Misplaced rows of a candidate that are kept: a function that gives all there is, whatever it is asked for, has more
 than anybody looks at."""
+
+
+_STRAY = "~stray."
+"""What the token of a row begins with that lies in another partition than the function was asked for, be it one that
+it was asked for in another call: published with that one's rows it would come and go with how calls are made."""
+
+
+def place(
+    asset: Asset, frame: pl.LazyFrame, dtypes: Mapping[str, pl.DataType], called: PartitionSet | None
+) -> pl.LazyFrame:
+    """Rows, each with the token of the partition that it lies in.
+
+    Parameters:
+        asset: what was made
+        frame: its rows
+        dtypes: the types of their columns
+        called: the partitions that the function was asked for when it gave these, if those were not all of them
+    """
+    key = token(asset.partitions, dtypes, where=asset.key)
+    if called is not None:
+        key = pl.when(within(called, key) | (key == NOWHERE)).then(key).otherwise(pl.lit(_STRAY) + key)
+    return frame.with_columns(key.alias(PARTITION))
 
 
 @final
@@ -59,16 +81,20 @@ class Misplaced:
             now: the present, which says which dynamic partitions there are
         """
         wanted = set(tokens(asked))
-        others = {token: number for token, number in rows.items() if token not in wanted}
-        if not others or not asset.partitioned:
+        stored = {token: number for token, number in rows.items() if token not in wanted}
+        if not stored or not asset.partitioned:
             return None
+        others: dict[str | None, int] = {}
+        for name, number in stored.items():
+            named = name and name.removeprefix(_STRAY)
+            others[named] = others.get(named, 0) + number
         there = asset.partitions.possible(from_tokens(asset.partitions, [token for token in others if token]))
         if any(dynamics(asset.partitions)):
             there = there & asset.partitions.all(now)
         elsewhere = {token: others[token] for token in tokens(there) if token in others}
         full = from_tokens(asset.partitions, [token for token in rows if token in wanted])
         nowhere = sum(others.values()) - sum(elsewhere.values())
-        return cls(asset, asked, elsewhere, nowhere, asked - full, tuple(filter(None, others)))
+        return cls(asset, asked, elsewhere, nowhere, asked - full, tuple(filter(None, stored)))
 
     @property
     def error(self) -> RowsOutsidePartitions:
@@ -119,7 +145,7 @@ class Misplaced:
         return self._marked(read).with_columns(pl.lit(NOWHERE).alias(PARTITION)).collect(engine="streaming")
 
     def _marked(self, read: Read) -> pl.LazyFrame:
-        place = pl.col(PARTITION)
+        place = pl.col(PARTITION).str.strip_prefix(_STRAY)
         where = pl.when(place.is_in(list(self.elsewhere))).then(place).otherwise(pl.lit("no partition"))
         reason = pl.concat_list(pl.format("{}: lies in {}", pl.lit(PLACED), where))
         return read(self.tokens).head(_KEPT).with_columns(reason.alias(REASONS))

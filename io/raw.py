@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from lakehouse.errors import PartitionError, StepError, StorageError, WrongFrame
+from lakehouse.errors import PartitionError, RowsOutsidePartitions, StepError, StorageError, WrongFrame
 from lakehouse.io.files import Copy, RawFile, StoredContent, copied
 from lakehouse.io.layout import raw_file
 from lakehouse.io.storage import cause
@@ -64,14 +64,20 @@ class Landing:
 
 
 def land(
-    table: TableReader, files: Iterable[RawFile], asked: PartitionSet, attempt: str, *, where: str, run: str
+    table: TableReader,
+    files: Iterable[tuple[PartitionSet, RawFile]],
+    asked: PartitionSet,
+    attempt: str,
+    *,
+    where: str,
+    run: str,
 ) -> Landing:
     """Write files beside a table, as they are.
 
     Parameters:
         table: the raw asset's table
-        files: the files
-        asked: the partitions that they may be of
+        files: the files, each with the partitions that the function was asked for when it gave it
+        asked: all partitions that the function was asked for
         attempt: what they are written as part of
         where: the asset, for messages
         run: the run that does it
@@ -105,8 +111,13 @@ def land(
 
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lakehouse-files")
     try:
-        for file in files:
-            ordinal = _ordinal(file, asked, where)
+        for called, file in files:
+            ordinal = _ordinal(file, called, where)
+            its = PartitionSet(asked.partitions, ((ordinal, ordinal + 1),))
+            if its & asked and not its & called:
+                raise RowsOutsidePartitions(
+                    f"{where} was asked for {called} and returned the file {file.name!r} of {file.partition}"
+                )
             path = raw_file(asked.partitions.token(ordinal), attempt, file.name)
             # Where names that differ in case alone are one, the second would replace the first.
             place = (ordinal, path.rpartition("/")[2].casefold())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import WrongFrame, shorten
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.compute import Sent, read_input
+from lakehouse.execution.compute import Rows, Sent, read_input
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
@@ -64,7 +64,7 @@ class Audited:
     well: bool
 
 
-def stage(attempt: Attempt, made: pl.LazyFrame | Sent, todo: PartitionSet) -> Candidate:
+def stage(attempt: Attempt, made: Rows | Sent, todo: PartitionSet) -> Candidate:
     """Compute the rows and write them to where no reader looks; of an asset that keeps files, the files before.
 
     Parameters:
@@ -82,7 +82,7 @@ def stage(attempt: Attempt, made: pl.LazyFrame | Sent, todo: PartitionSet) -> Ca
 
 
 def write(
-    asset: Asset, table: Table, made: pl.LazyFrame | Sent, todo: PartitionSet, id: str, *, run: str
+    asset: Asset, table: Table, made: Rows | Sent, todo: PartitionSet, id: str, *, run: str
 ) -> tuple[Staged, Mapping[str, Any]]:
     """Compute the rows of an asset and write them to where no reader looks. Raises what [stage][] does.
 
@@ -102,20 +102,22 @@ def write(
     files: Mapping[str, tuple[str, ...]] = {}
     if isinstance(made, Sent):
         landing = land(table, made.files, todo, id, where=asset.key, run=run)
-        frame, files = landing.rows, landing.paths
+        rows, files = [(todo, landing.rows)], landing.paths
     else:
-        frame = made
+        rows = list(made)
     with _removing_on_error(table, files):
-        return _write(asset, table, frame, files, id)
+        return _write(asset, table, rows, files, id)
 
 
 def _write(
-    asset: Asset, table: Table, frame: pl.LazyFrame, files: Mapping[str, tuple[str, ...]], id: str
+    asset: Asset, table: Table, rows: Rows, files: Mapping[str, tuple[str, ...]], id: str
 ) -> tuple[Staged, Mapping[str, Any]]:
-    from lakehouse.io import PARTITION
-    from lakehouse.io.tokens import token
+    import polars as pl
 
-    dtypes = dict(frame.collect_schema())
+    from lakehouse.checks.placement import place
+    from lakehouse.io import PARTITION
+
+    dtypes = dict(rows[0][1].collect_schema())
     if PARTITION in dtypes:
         raise WrongFrame(f"{asset.key} returned a column {PARTITION!r}, which is the library's own")
     if asset.partitioned:
@@ -126,8 +128,8 @@ def _write(
                     f"it has {shorten(dtypes, 10)}",
                     hint=f"keep {column!r} in what the function returns",
                 )
-        key = token(asset.partitions, dtypes, where=asset.key)
-        frame = frame.with_columns(key.alias(PARTITION))
+        rows = [(part, place(asset, frame, dtypes, part if len(rows) > 1 else None)) for part, frame in rows]
+    frame = rows[0][1] if len(rows) == 1 else pl.concat([frame for _, frame in rows])
     with discarding_on_error(table, id):
         return replace(table.stage(frame, id), files=files), dtypes
 

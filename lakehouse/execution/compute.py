@@ -67,16 +67,20 @@ def look_at_sources(attempt: Attempt, todo: PartitionSet, pins: Pins) -> Sources
     return Sources(pins.observed(versions), seen)
 
 
+Rows: TypeAlias = "Sequence[tuple[PartitionSet, pl.LazyFrame]]"
+"""Rows, yet to be computed: what each call of a function gave, with the partitions that it was asked for."""
+
+
 @final
 @dataclass(frozen=True)
 class Sent:
     """What a raw asset's function returned: files that are yet to be read.
 
     Parameters:
-        files: the files
+        files: the files, each with the partitions that the function was asked for when it gave it
     """
 
-    files: Iterable[Any]
+    files: Iterable[tuple[PartitionSet, Any]]
 
 
 @final
@@ -146,7 +150,7 @@ def work_of(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Work:
     return Work(attempt.asset, todo, calls, attempt.context(todo))
 
 
-def call_function(work: Work, tables: Tables) -> pl.LazyFrame | Sent:
+def call_function(work: Work, tables: Tables) -> Rows | Sent:
     """Have the asset's function make what is to be made.
 
     Parameters:
@@ -178,21 +182,23 @@ def call_function(work: Work, tables: Tables) -> pl.LazyFrame | Sent:
             frame.collect_schema()
         frames.append(frame)
     with blaming_function(asset, work.todo):
-        frame = frames[0] if len(frames) == 1 else pl.concat(frames, how="vertical")
-        return conform(asset, frame)
+        if len(frames) > 1:
+            pl.concat(frames, how="vertical").collect_schema()
+        return [(call.partitions, conform(asset, frame)) for call, frame in zip(work.calls, frames, strict=True)]
 
 
-def _files(work: Work, tables: Tables) -> Iterator[Any]:
-    """The files that the function yields, each while it is waited for."""
+def _files(work: Work, tables: Tables) -> Iterator[tuple[PartitionSet, Any]]:
+    """The files that the function yields, each while it is waited for, with what it was asked for then."""
     from lakehouse.io.raw import each
 
     for call in work.calls:
         given = _arguments(work, call, tables)
         with blaming_function(work.asset, call.partitions):
-            yield from each(work.asset.function(**given), where=work.asset.key)
+            for file in each(work.asset.function(**given), where=work.asset.key):
+                yield call.partitions, file
 
 
-def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: PartitionSet) -> pl.LazyFrame:
+def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: PartitionSet) -> Rows:
     """What a builder made of a step.
 
     Parameters:
@@ -221,7 +227,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
         if others and columns and set(columns) <= set(schema):
             key = token(asset.partitions, schema, where=asset.key)
             frame = frame.filter(~within(others, key) | pl.any_horizontal(pl.col(columns).is_null()))
-        return conform(asset, frame)
+        return [(todo, conform(asset, frame))]
 
 
 def read_input(tables: Tables, asset: Asset, partitions: PartitionSet, version: int | None) -> pl.LazyFrame:

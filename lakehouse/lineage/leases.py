@@ -386,8 +386,9 @@ def _has_ended(lease: Lease) -> bool:
         return False
     try:
         os.kill(int(number), 0)
+        # One that was killed is listed until its parent asks for it, which in a container may be never.
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
     except ProcessLookupError:
         return True
     except OSError:
         return False
-    return False

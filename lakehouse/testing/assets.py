@@ -103,7 +103,14 @@ def _kept(asset: Asset, files: Any, needed: PartitionSet) -> Table:
     from lakehouse.io.tokens import token
 
     table = MemoryTable(asset.key, partitioned=asset.partitioned)
-    listed = land(table, each(files, where=asset.key), needed, "given", where=asset.key, run="run_asset").rows
+    listed = land(
+        table,
+        ((needed, file) for file in each(files, where=asset.key)),
+        needed,
+        "given",
+        where=asset.key,
+        run="run_asset",
+    ).rows
     if asset.partitioned:
         listed = listed.with_columns(token(asset.partitions, listed.collect_schema(), where=asset.key).alias(PARTITION))
     table.publish(table.stage(listed, "given"), needed, payload="", since=None)

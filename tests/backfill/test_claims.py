@@ -196,6 +196,22 @@ def test_that_a_process_is_gone_is_known_of_this_machine_alone(world: World) -> 
         assert taken() == ["elsewhere", "contained", "b"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads what Linux says of processes")
+def test_a_process_that_ended_and_that_its_parent_has_not_asked_for_is_gone(world: World) -> None:
+    """In a container whose first process reaps nobody, killed ones are listed for ever."""
+    with world.leases("a") as a:
+        a.take(world.plan("bronze.events", "2013-01-01"), world.told.append)
+        ((mine,),) = [world.lineage.leases()[1]]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        theirs = f"{mine.process.rpartition('/')[0]}/{process.pid}".lstrip("/")
+        _put(world.lineage, [mine.model_copy(update={"process": theirs, "expires": datetime.now(UTC) + TTL})])
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with Leases(world.lineage, "b") as b:
+            b.take(world.plan("bronze.events", "2013-01-01"), None)
+            assert world.holders == ["b"]
+
+
 def test_of_many_intervals_the_whole_is_claimed(world: World) -> None:
     every_other = ",".join(f"k{n}" for n in range(0, 600, 2))
     with world.leases("a") as a, world.leases("b") as b:

@@ -494,3 +494,42 @@ def test_a_row_without_a_date_that_comes_with_every_call_holds_back_no_day(chunk
     assert (len(status.present), run.ok) == (30, False)
     assert lake.load(events).collect()["day"].null_count() == 0
     assert len(status.quarantine) == len(run.results)
+
+
+# ── rows of a partition that was asked for in another call ────────────────────────────────
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 30])
+@pytest.mark.parametrize("schema", [None, Numbered])
+def test_a_row_of_a_partition_that_another_call_was_for_is_elsewhere(chunk: int, schema: Any) -> None:
+    """A range with a gap is asked for in two calls; what the second one says of the first one's is none of it."""
+
+    def events(partitions: PartitionRange) -> Any:
+        found = days(partitions)
+        stray = [date(2024, 1, 1)] if date(2024, 1, 5) in found else []
+        return pl.LazyFrame({"day": [*found, *stray], "n": [1] * len(found) + [99] * len(stray)})
+
+    if schema is not None:
+        events.__annotations__["return"] = Annotated[pl.LazyFrame, schema]
+    asset = bronze(partitions=daily, retry=Retry(times=0))(events)
+    lake = MemoryLakehouse([asset])
+    wanted = [key(1), key(2), key(5), key(7)]
+    run = lake.materialize(asset, wanted, chunk=chunk, raise_on_failure=False)
+    (summary,), (status,) = run.summaries(), lake.status(asset)
+    assert sorted(summary.published) == [key(1), key(2), key(7)]
+    assert list(status.held) == [key(5)]
+    assert 99 not in lake.load(asset).collect()["n"]
+    kept = lake.table(asset).quarantined(status.quarantine[0]).collect()
+    assert sorted(kept["n"]) == [1, 99]
+    assert "lies in 2024-01-01" in str(kept.to_dict(as_series=False))
+
+
+def test_where_a_step_is_not_divided_such_a_row_fails_it() -> None:
+    @bronze(partitions=daily, retry=Retry(times=0, split=False))
+    def events(partitions: PartitionRange) -> pl.LazyFrame:
+        return pl.LazyFrame({"day": [*days(partitions), date(2024, 1, 1)]}).unique()
+
+    lake = MemoryLakehouse([events])
+    with pytest.raises(MaterializationFailed, match=r"1 row for 2024-01-01|rows for 2024-01-01"):
+        lake.materialize(events, [key(1), key(5)], chunk=30)
+    assert lake.status(events)[0].present == events.partitions.empty()

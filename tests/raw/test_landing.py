@@ -171,7 +171,7 @@ def test_a_file_belongs_to_the_partition_that_its_row_tells_of(case: PartitionCa
     asked = case.select(*case.keys)
     table = MemoryTable(partitioned=True)
     sent = [RawFile("same name", key.encode(), key) for key in case.keys]
-    landing = land(table, sent, asked, "attempt", where="x", run="run")
+    landing = land(table, [(asked, file) for file in sent], asked, "attempt", where="x", run="run")
     found = listed(table, landing.rows, whose, where="x")
     assert {file.partition: file.read().decode() for file in found} == {key: key for key in case.keys}
 
@@ -222,7 +222,7 @@ def test_two_files_of_one_name_and_a_file_that_says_no_partition_are_refused(wor
     world.sent["2013-01-01"] = world.sent["2013-01-02"] = [RawFile("a", b"1")]
     (table, asked) = MemoryTable(partitioned=True), DAYS.select(WEEK)
     with pytest.raises(StepError, match="doesn't say which partition"):
-        land(table, [RawFile("a", b"1")], asked, "x", where="bronze.raw", run="")
+        land(table, [(asked, RawFile("a", b"1"))], asked, "x", where="bronze.raw", run="")
 
 
 # ── write, audit, publish ─────────────────────────────────────────────────────────────────
@@ -272,6 +272,26 @@ def test_one_day_that_raises_holds_back_no_other(world: World) -> None:
     world.sent["2013-01-03"] = [RuntimeError("no file for this day")]  # type: ignore[list-item]
     assert world.lands() == {"published": "2013-01-01...2013-01-02, 2013-01-04...2013-01-07", "failed": "2013-01-03"}
     assert len(world.stored()) == 6
+
+
+@pytest.mark.parametrize("chunk", [1, 30])
+def test_a_file_of_a_day_that_another_call_was_for_is_elsewhere(tmp_path: Path, chunk: int) -> None:
+    """A range with a gap is asked for in two calls; what the second one sends for the first one's is none of it."""
+
+    @bronze(partitions=DAYS)
+    def raw(partitions: PartitionRange) -> RawFiles:
+        for key in partitions:
+            yield RawFile(f"{key}.csv", b"n\n1\n", key)
+            if key == "2013-01-05":
+                yield RawFile("stray.csv", b"n\n2\n", "2013-01-01")
+
+    lake = Lakehouse([raw], storage=tmp_path, lineage=f"sqlite:///{tmp_path}/lineage.db")
+    wanted = ["2013-01-01", "2013-01-03", "2013-01-05"]
+    run = lake.materialize(raw, wanted, chunk=chunk, engine="inline", raise_on_failure=False)
+    (summary,) = run.summaries()
+    assert list(summary.published) == ["2013-01-01", "2013-01-03"]
+    assert list(lake.status(raw)[0].held) == ["2013-01-05"]
+    assert sorted(lake.load(raw).collect()["name"]) == ["2013-01-01.csv", "2013-01-03.csv"]
 
 
 def test_what_did_not_arrive_as_it_was_sent_is_held_back_and_kept(world: World) -> None:

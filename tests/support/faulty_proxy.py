@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,6 +75,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(int(how), {"Content-Type": "application/xml"}, SLOW_DOWN)
         if how == "lose the answer":
             self._forward(body, answer=False)
+        if how == "slow":
+            time.sleep(0.2)
+            return self._forward(body, answer=True)
+        if how == "cut short":
+            self._forward(body, answer=True, whole=False)
         if how == "never answer":
             self.rfile.read(1)  # until the client has gone
         # Unread or unsent, what is left is thrown away and the other side told so at once.
@@ -84,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do
 
-    def _forward(self, body: bytes, *, answer: bool) -> None:
+    def _forward(self, body: bytes, *, answer: bool, whole: bool = True) -> None:
         if self.connection_upstream is None:
             self.connection_upstream = http.client.HTTPConnection(self.upstream, timeout=60)
         headers = {k: v for k, v in self.headers.items() if k.lower() not in ("connection", "expect")}
@@ -92,9 +98,9 @@ class Handler(BaseHTTPRequestHandler):
         found = self.connection_upstream.getresponse()
         content = found.read()
         if answer:
-            self._send(found.status, dict(found.getheaders()), content)
+            self._send(found.status, dict(found.getheaders()), content, whole=whole)
 
-    def _send(self, status: int, headers: dict[str, str], content: bytes) -> None:
+    def _send(self, status: int, headers: dict[str, str], content: bytes, *, whole: bool = True) -> None:
         self.send_response_only(status)
         length = str(len(content))
         for name, value in headers.items():
@@ -105,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            self.wfile.write(content if whole else content[: len(content) // 2])
         self.wfile.flush()
 
 

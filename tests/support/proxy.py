@@ -30,7 +30,8 @@ class Proxy:
         """Fail requests from now on, and forget those that were.
 
         Parameters:
-            how: a status, ``reset``, ``never answer`` or ``lose the answer`` (it arrives and takes effect)
+            how: a status, ``reset``, ``never answer``, ``lose the answer`` (it arrives and takes effect), ``cut short``
+                (likewise, and half of the answer comes back) or ``slow``
             requests: a pattern that finds them by method and path
             after: how many of them to let through first
             times: how many to fail then; None: all
