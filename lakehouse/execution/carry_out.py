@@ -41,7 +41,7 @@ from lakehouse.errors import (
     describe,
     panics_raised,
 )
-from lakehouse.execution.candidate import discard, write
+from lakehouse.execution.candidate import discarding_on_error, write
 from lakehouse.execution.compute import Call, Reading, Work, call_function
 from lakehouse.execution.divide import blames_partitions
 from lakehouse.io.dtypes import dtypes_to_text
@@ -102,12 +102,14 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
     code = Code.of("", "")
 
     def leave(fault: Fault | None, **more: Any) -> Manifest:
+        if table.note(attempt, ORDER) is None:
+            raise _withdrawn(uri)
         manifest = Manifest(attempt=attempt, code=code, begun=begun, fault=fault, **more)
         table.put_note(attempt, MANIFEST, manifest.model_dump_json().encode())
         return manifest
 
     def overdue(error: ComputeError) -> None:
-        with suppress(StorageError):  # nobody may be left who waits for it
+        with suppress(LakehouseError):  # nobody may be left who waits for it
             leave(Fault.of(error, shared=True))
 
     try:
@@ -121,15 +123,13 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
             staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run)
     except BaseException as error:
         known = _known(order, error)
-        with suppress(StorageError):
+        with suppress(StorageError, ComputeError):
             leave(Fault.of(known, shared=not blames_partitions(known)))
-        if known is error or not isinstance(error, Exception):
+        if known is error or not isinstance(error, Exception | _Overdue):
             raise
         raise known from error
-    if table.note(attempt, ORDER) is None:
-        discard(found, staged)
-        raise _withdrawn(uri)
-    manifest = leave(None, dtypes=dtypes_to_text(dtypes), files=staged.files)
+    with discarding_on_error(found, staged):
+        manifest = leave(None, dtypes=dtypes_to_text(dtypes), files=staged.files)
     return CarriedOut(order, manifest, sum(staged.rows.values()))
 
 
@@ -163,9 +163,13 @@ def _withdrawn(uri: str) -> ComputeError:
 
 def _known(order: Order, error: BaseException) -> LakehouseError:
     """An error as one of ours."""
+    made: LakehouseError
+    if isinstance(error, _Overdue):
+        made = _overdue(order)
+        made.__cause__ = error
+        return made
     if isinstance(error, LakehouseError):
         return error
-    made: LakehouseError
     if isinstance(error, Exception):
         made = StepError(f"{order.title}: {describe(error)}")
     else:
@@ -235,6 +239,17 @@ def _work(order: Order, asset: Asset, options: Mapping[str, str] | None) -> tupl
 # ── the deadline ──────────────────────────────────────────────────────────────────────────
 
 
+class _Overdue(BaseException):
+    """It is time. No ``Exception``, so that nobody takes it for an error of theirs."""
+
+
+def _overdue(order: Order) -> ComputeError:
+    return ComputeError(
+        f"{order.title}: it was not done by its deadline {order.deadline:%Y-%m-%d %H:%M:%S %Z}",
+        hint="give it more time (timeout=), or fewer partitions in a step (chunk)",
+    )
+
+
 @contextmanager
 def _until(order: Order, overdue: Callable[[ComputeError], None], *, alone: bool) -> Iterator[None]:
     """Let nothing go on after the order's deadline: an error where Python code runs, the process' end where none does.
@@ -253,15 +268,9 @@ def _until(order: Order, overdue: Callable[[ComputeError], None], *, alone: bool
         return
     over = threading.Event()
 
-    def error() -> ComputeError:
-        return ComputeError(
-            f"{order.title}: it was not done by its deadline {order.deadline:%Y-%m-%d %H:%M:%S %Z}",
-            hint="give it more time (timeout=), or fewer partitions in a step (chunk)",
-        )
-
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not over.is_set():
-            raise error()
+            raise _Overdue
 
     def watch() -> None:
         if over.wait(left):
@@ -270,7 +279,7 @@ def _until(order: Order, overdue: Callable[[ComputeError], None], *, alone: bool
         signal.pthread_kill(main.ident or 0, signal.SIGALRM)
         if over.wait(GRACE):
             return
-        late = error()
+        late = _overdue(order)
         late.__cause__ = TimeoutError(f"it was here:\n{where}")
         overdue(late)
         os._exit(OVERDUE)

@@ -113,6 +113,9 @@ class _Following:
         variables = {k: v for k, v in declared.job_variables.items() if k in known or k in declared.variables}
         if pool.type == "process":
             variables = {"working_dir": str(project_folder() or "."), **variables}
+        if declared.image and "task_definition_arn" in known:
+            # Of a task definition that is there, another image is left out without a word.
+            variables = {"task_definition_arn": None, **variables}
         environment = {
             "PYTHONSAFEPATH": "1",  # what is run is what is installed, wherever it was started
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
