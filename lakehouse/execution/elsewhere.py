@@ -24,7 +24,7 @@ from lakehouse.compute.order import (
 )
 from lakehouse.compute.place import Place
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import ComputeError, DefinitionError
+from lakehouse.errors import ComputeCancelled, ComputeError, DefinitionError
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.candidate import Candidate, discarding_on_error, stage, take_staged
 from lakehouse.execution.compute import Reading, Sources, Work, call_function, work_of
@@ -58,6 +58,8 @@ def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Ca
         table.put_note(order.attempt, ORDER, order.model_dump_json().encode())
         try:
             place.carry_out(order, attempt.run.stop)
+        except ComputeCancelled:
+            raise
         except ComputeError as error:
             # Whoever ended by itself knows best why.
             told = _told_by(attempt, order)

@@ -127,7 +127,7 @@ def test_what_a_worker_cannot_start_is_submitted_again(
 ) -> None:
     lake.elsewhere = PrefectWorkPool(WorkPool(pool, variables={"working_dir": str(tmp_path / "nowhere")}))
     result = bad_end(lake)
-    assert "ended as Crashed: Failed to submit flow run to infrastructure" in str(result.error)
+    assert "ended as Crashed: Flow run could not start" in str(result.error)
     runs = [one for one in client.read_flow_runs(limit=200) if str(tmp_path) in str(one.parameters.get("order"))]
     assert len(runs) == 3
 
@@ -202,13 +202,13 @@ with script_in(folder, {"2013-01-02": what} if what else {}):
 
 
 def orchestrator(folder: Path, pool: str, what: str, engine: str) -> subprocess.Popen[bytes]:
-    log = (folder / "orchestrator.log").open("wb")
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", PROJECT, str(folder), pool, what, engine],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=os.environ,
-    )
+    with (folder / "orchestrator.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", PROJECT, str(folder), pool, what, engine],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ,
+        )
 
 
 @pytest.mark.slow
@@ -278,7 +278,8 @@ def lake_tell(folder: Path, what: str) -> None:
 
 def pid(folder: Path) -> int:
     """The process that the function is called in, once it is."""
-    return int(wait_for(lambda: (folder / "pid").exists() and (folder / "pid").read_text(), "the function"))
+    file = folder / "pid"
+    return int(wait_for(lambda: file.read_text() if file.exists() else None, "the function"))
 
 
 def final(client: SyncPrefectClient, run: UUID) -> State | None:

@@ -61,10 +61,13 @@ def install(log: Path) -> None:
                 file.write(json.dumps({"action": self._get_action(), "body": body}) + "\n")
         return call(self)
 
-    Ecs._calculate_task_resource_requirements = staticmethod(needs_of)
-    Ecs.run_task = run_task  # type: ignore[method-assign]
-    Ecs.stop_task = stop_task  # type: ignore[method-assign]
-    BaseResponse.call_action = call_action  # type: ignore[method-assign]
+    for owner, name, replacement in (
+        (Ecs, "_calculate_task_resource_requirements", staticmethod(needs_of)),
+        (Ecs, "run_task", run_task),
+        (Ecs, "stop_task", stop_task),
+        (BaseResponse, "call_action", call_action),
+    ):
+        setattr(owner, name, replacement)
 
 
 def _run(backend: Any, task: Any, folder: Path) -> None:

@@ -44,8 +44,8 @@ _GRACE = 30.0
 _SUBMISSIONS = 3
 """How often a run is submitted whose worker couldn't start anything for it."""
 
-_NOT_SUBMITTED = "Failed to submit flow run to infrastructure"
-"""What a worker says where nothing was started."""
+_NOT_STARTED = ("Failed to submit flow run to infrastructure", "Flow run could not start")
+"""What workers say where nothing was started."""
 
 _OUTAGE = 300.0
 """Seconds that the API may be away while a run is submitted or followed."""
@@ -84,7 +84,8 @@ class PrefectWorkPool:
                 if state.type is StateType.COMPLETED:
                     return
                 message = state.message or "without a word"
-                if _NOT_SUBMITTED not in message or number == _SUBMISSIONS or _is_lasting(message):
+                again = any(words in message for words in _NOT_STARTED) and not _is_lasting(message)
+                if not again or number == _SUBMISSIONS:
                     kind = ComputeCancelled if state.type is StateType.CANCELLED else ComputeError
                     raise kind(
                         f"{order.title}: its flow run {run.name!r} in {self} ended as {state.name}: {message}",
