@@ -25,7 +25,7 @@ LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 # Otherwise `python -m` puts this folder first on the path, and what is run is not what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help setup demo test test-slow check lint format-check types contracts format lock clean FORCE
+.PHONY: help setup demo bench test test-slow check lint format-check types contracts format lock clean FORCE
 
 help: ## List the targets
 	@echo "Usage: make TARGET"
@@ -35,6 +35,10 @@ setup: $(VENV)/dev $(VENV)/project ## Install everything into .venv (a few minut
 
 demo: $(VENV)/runtime $(VENV)/project ## Build the reference lakehouse for January 2013
 	@$(BIN)/lakehouse refresh '+gold.*' --partitions $(PARTITIONS)
+
+# The scripts import what lies beside them, which a safe path leaves out.
+bench: setup $(VENV)-bench/installed ## Run the benchmarks, and write benchmarks/RESULTS.md (half an hour)
+	@env -u PYTHONSAFEPATH $(BIN)/python benchmarks/run.py
 
 test: setup ## Run the tests (PYTEST_ARGS="..." replaces the arguments)
 	@$(BIN)/pytest $(PYTEST_ARGS) $(COVERAGE)
@@ -78,7 +82,7 @@ lock: $(VENV)-lock/bin/uv ## Resolve the requirements anew (UPGRADE=1: to the ne
 		echo "These lines name a place to install from." >&2; exit 1; fi
 
 clean: ## Remove what was installed and cached; data stays
-	@rm -rf $(VENV) $(VENV)-lock build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The files below are stamps: each is as old as the step it stands for.
 
@@ -115,5 +119,12 @@ $(VENV)-lock/bin/uv:
 	@echo "Installing uv into $(VENV)-lock"
 	@$(PYTHON) -m venv $(VENV)-lock
 	@$(VENV)-lock/bin/python -m pip -qq --disable-pip-version-check install '$(UV_REQUIREMENT)'
+
+# What the benchmarks are held against has an environment of its own.
+$(VENV)-bench/installed: benchmarks/requirements-peer.txt
+	@echo "Installing Dagster into $(VENV)-bench (a minute or two)"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip -qq --disable-pip-version-check --no-input install -r $<
+	@touch $@
 
 FORCE:

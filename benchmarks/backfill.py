@@ -1,184 +1,127 @@
-"""A backfill of a year of days through three layers, in chunks of 30 days and in one, beside a bare script.
+"""A backfill of a year: 365 days of three assets, 1,000 rows a day, each with a schema and a check of uniqueness.
 
-    python benchmarks/backfill.py [--smoke] [--inline]
+    python benchmarks/backfill.py
 
-The bare script does the same work chunk by chunk and layer by layer with polars, pandera and deltalake alone: it reads
-the days of its input, computes, holds the rows against the schema, looks for repeated ids, and replaces these days in
-one commit. It keeps no records and pins no versions, and what it has checked it doesn't stage. Everything is measured
-side by side in one run, the cases taking turns; the ratios of the medians are what to quote. Prefect is the one that is
-configured (PREFECT_API_URL), or a temporary server with its SQLite database, which is warm before anything is measured.
+The bare script does the same work on the same rows, a chunk and an asset at a time: polars, pandera, `write_deltalake`
+of the chunk's days, no versions, records, fence or orchestrator. Chunks are of 30 days, and of all. Prefect is its own
+temporary server, started and warm before anything is timed. Dagster is measured over fewer days, and said a day.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
-import statistics
-import tempfile
-import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandera.polars as pa
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
+from harness import Subject, Watch
 
 from lakehouse import Daily, Lakehouse, PartitionRange, bronze, gold, silver
 from lakehouse.checks import unique
-from lakehouse.integrations.prefect.engine import PrefectEngine
 
-ROWS = 1_000  # a day
-daily = Daily("2013-01-01", end="2014-01-01", column="date")
+subject = Subject(sizes=(365,), smoke=(2,), repeats=3, peer="dagster_backfill.py")
 
-YEAR = "2013-01-01...2013-12-31"
-MONTH = "2013-01-01...2013-01-31"
-
-
-class Event(pa.DataFrameModel):
-    """What the source promises."""
-
-    date: date
-    id: int = pa.Field(ge=0)
-    value: int = pa.Field(ge=0, lt=1000)
+ROWS = 1_000
+CHUNK = 30
+FIRST = date(2013, 1, 1)
+daily = Daily("2013-01-01", end="2014-01-01", column="day")
 
 
-class Kept(Event):
-    """What makes sense of it."""
-
-    value: int = pa.Field(gt=10, lt=1000)
-
-
-class Scored(Kept):
-    """What is made of it."""
-
-    score: float = pa.Field(ge=0)
+class Events(pa.DataFrameModel):
+    day: pl.Date
+    id: pl.Int64
+    value: pl.Int64 = pa.Field(ge=0)
 
 
-def extract(days: list[date]) -> pl.LazyFrame:
-    """What the source answers."""
-    frame = pl.select(date=pl.Series(days).repeat_by(ROWS).explode()).lazy()
-    number = pl.int_range(pl.len())
-    return frame.with_columns(id=number, value=(number * 7919) % 1000)
+class Totals(pa.DataFrameModel):
+    day: pl.Date
+    group: pl.Int64
+    value: pl.Int64 = pa.Field(ge=0)
+
+
+def extract(first: date, last: date) -> pl.LazyFrame:
+    days = pl.date_range(first, last, eager=True).alias("day").to_frame().lazy()
+    numbered = days.join(pl.LazyFrame({"number": range(ROWS)}), how="cross")
+    id_ = pl.col("day").to_physical().cast(pl.Int64) * ROWS + pl.col("number")
+    return numbered.select("day", id=id_, value=id_ * 7919 % 1000)
 
 
 def cleanse(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """What makes sense of it."""
     return frame.filter(pl.col("value") > 10)
 
 
-def score(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """What is made of it."""
-    return frame.with_columns(score=pl.col("value").sqrt())
-
-
-def dates(keys: list[str]) -> list[date]:
-    """Days by their keys."""
-    return [date.fromisoformat(key) for key in keys]
+def sum_up(frame: pl.LazyFrame) -> pl.LazyFrame:
+    return frame.group_by("day", group=pl.col("id") % 100).agg(pl.col("value").sum())
 
 
 @bronze(partitions=daily, checks=[unique("id")])
-def events(partitions: PartitionRange) -> Annotated[pl.LazyFrame, Event]:
-    return extract(dates(partitions.keys()))
+def raw(partitions: PartitionRange) -> Annotated[pl.LazyFrame, Events]:
+    return extract(partitions.start.date(), partitions.end.date() - timedelta(days=1))
 
 
 @silver(partitions=daily, checks=[unique("id")])
-def clean(events: Annotated[pl.LazyFrame, Event]) -> Annotated[pl.LazyFrame, Kept]:
-    return cleanse(events)
+def clean(raw: pl.LazyFrame) -> Annotated[pl.LazyFrame, Events]:
+    return cleanse(raw)
 
 
-@gold(partitions=daily, checks=[unique("id")])
-def scored(clean: Annotated[pl.LazyFrame, Kept]) -> Annotated[pl.LazyFrame, Scored]:
-    return score(clean)
+@gold(partitions=daily, checks=[unique("day", "group")])
+def totals(clean: pl.LazyFrame) -> Annotated[pl.LazyFrame, Totals]:
+    return sum_up(clean)
 
 
-def bare(folder: Path, partitions: str, chunk: int) -> None:
-    """The same work without the library."""
-    days = dates(daily.select(partitions).keys())
-    for some in (days[at : at + chunk] for at in range(0, len(days), chunk)):
-        publish(folder / "events", extract(some), Event, some)
-        publish(folder / "clean", cleanse(read(folder / "events", some)), Kept, some)
-        publish(folder / "scored", score(read(folder / "clean", some)), Scored, some)
+def rows(table: Path) -> int:
+    return pl.scan_delta(table).select(pl.len()).collect().item()
 
 
-def read(table: Path, days: list[date]) -> pl.LazyFrame:
-    """Some days of a table."""
-    return pl.scan_delta(str(table)).filter(pl.col("date").is_between(days[0], days[-1]))
+def bare(chunk: int) -> Callable[[Path, int, Watch], None]:
+    """What a careful script does: each asset's rows are checked before they replace the chunk's days."""
+    from deltalake import write_deltalake
 
+    def put(folder: Path, rows: pl.LazyFrame, model: Any, key: list[str], first: date, last: date) -> None:
+        frame = model.validate(rows.collect())
+        if frame.select(pl.struct(key).is_duplicated().any()).item():
+            raise ValueError(f"{key} is not unique")
+        these = {"predicate": f"day >= '{first}' AND day <= '{last}'"} if folder.exists() else {}
+        write_deltalake(folder, frame, mode="overwrite", partition_by="day", **these)
 
-def publish(table: Path, frame: pl.LazyFrame, model: type[pa.DataFrameModel], days: list[date]) -> None:
-    """Check rows, and put them in the place of what there is of these days."""
-    rows = model.validate(frame.collect(), lazy=True)
-    repeated = rows.group_by("date").agg((pl.len() - pl.col("id").n_unique()).alias("repeated"))
-    assert repeated["repeated"].sum() == 0
-    there = DeltaTable.is_deltatable(str(table))
-    write_deltalake(
-        str(table),
-        rows,
-        partition_by=["date"],
-        mode="overwrite" if there else "error",
-        predicate=f"date >= '{days[0]}' AND date <= '{days[-1]}'" if there else None,
-    )
-
-
-def inline(folder: Path, partitions: str, chunk: int) -> None:
-    """The same work, step by step in this process."""
-    lake_in(folder).backfill("+gold.scored", partitions, chunk=chunk, engine="inline")
-
-
-def prefect(parallel: int) -> Callable[[Path, str, int], None]:
-    """The same work as a flow run."""
-
-    def run(folder: Path, partitions: str, chunk: int) -> None:
-        lake_in(folder).backfill("+gold.scored", partitions, chunk=chunk, engine=PrefectEngine(parallel))
+    def run(folder: Path, size: int, watch: Watch) -> None:
+        with watch():
+            for at in range(0, size, chunk):
+                first, last = (FIRST + timedelta(days=number) for number in (at, min(at + chunk, size) - 1))
+                days = pl.col("day").is_between(first, last)
+                put(folder / "raw", extract(first, last), Events, ["id"], first, last)
+                raw = pl.scan_delta(folder / "raw").filter(days)
+                put(folder / "clean", cleanse(raw), Events, ["id"], first, last)
+                clean = pl.scan_delta(folder / "clean").filter(days)
+                put(folder / "totals", sum_up(clean), Totals, ["day", "group"], first, last)
+        watch.note("rows of totals", rows(folder / "totals"))
 
     return run
 
 
-def lake_in(folder: Path) -> Lakehouse:
-    """A lakehouse with nothing in it."""
-    return Lakehouse([scored], storage=folder, lineage=f"sqlite:///{folder}/lineage.db")
+def ours(engine: str, chunk: int, parallel: int = 1) -> Callable[[Path, int, Watch], None]:
+    def run(folder: Path, size: int, watch: Watch) -> None:
+        def backfill(where: Path, days: int) -> None:
+            lake = Lakehouse([totals], storage=where, lineage=f"sqlite:///{where}/lineage.db")
+            last = FIRST + timedelta(days=days - 1)
+            lake.backfill("+gold.totals", f"{FIRST}...{last}", chunk=chunk, parallel=parallel, engine=engine)
+
+        backfill(folder / "warm", 1)
+        with watch():
+            backfill(folder / "data", size)
+        watch.note("rows of totals", rows(folder / "data" / "gold" / "totals"))
+
+    return run
 
 
-def seconds(work: Callable[[Path, str, int], None], partitions: str, chunk: int) -> float:
-    """How long it takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        gc.collect()
-        began = time.perf_counter()
-        work(Path(folder), partitions, chunk)
-        return time.perf_counter() - began
-
-
-def main() -> None:
-    """Print a table, and the same as JSON."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--smoke", action="store_true", help="a month instead of a year, and once")
-    parser.add_argument("--inline", action="store_true", help="without Prefect")
-    given = parser.parse_args()
-    cases: dict[str, Callable[[Path, str, int], None]] = {"bare script": bare, "inline": inline}
-    if not given.inline:
-        cases |= {"prefect, 1 at a time": prefect(1), "prefect, 4 at a time": prefect(4)}
-    partitions, times, chunks = (MONTH, 1, (10, 31)) if given.smoke else (YEAR, 5, (30, 365))
-    for work in cases.values():
-        seconds(work, "2013-01-01...2013-01-02", 1)  # what is loaded and started once
-    found = []
-    print(f"{'chunk':>6} {'steps':>6} {'':<22} {'seconds':>8} {'ms/step':>8} {'ratio':>6}")
-    for chunk in chunks:
-        taken: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(times):
-            for name, work in cases.items():
-                taken[name].append(seconds(work, partitions, chunk))
-        steps = 3 * -(-len(daily.select(partitions)) // chunk)
-        base = statistics.median(taken["bare script"])
-        for name, listed in taken.items():
-            median = statistics.median(listed)
-            ratio = median / base
-            print(f"{chunk:>6} {steps:>6} {name:<22} {median:>8.2f} {median * 1000 / steps:>8.1f} {ratio:>6.2f}")
-            found.append({"chunk": chunk, "case": name, "seconds": round(median, 3), "ratio": round(ratio, 2)})
-    print(json.dumps(found))
-
+subject.case("bare script, 30 days at a time")(bare(CHUNK))
+subject.case("bare script, all at once")(bare(365))
+subject.case("inline, 30 days at a time")(ours("inline", CHUNK))
+subject.case("inline, all at once", against="bare script, all at once")(ours("inline", 365))
+subject.case("Prefect, 30 days at a time, one step at a time")(ours("prefect", CHUNK))
+subject.case("Prefect, 30 days at a time, four steps at a time")(ours("prefect", CHUNK, 4))
 
 if __name__ == "__main__":
-    main()
+    subject.main(__doc__)

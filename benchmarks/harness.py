@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -58,8 +58,12 @@ class Watch:
         """Time what is done within, by the clock and of this process's CPU."""
         began, cpu = time.perf_counter(), time.process_time()
         yield
-        self.seconds.setdefault(name, []).append(time.perf_counter() - began)
-        self.cpu.setdefault(name, []).append(time.process_time() - cpu)
+        self.took(name, time.perf_counter() - began, time.process_time() - cpu)
+
+    def took(self, name: str, seconds: float, cpu: float) -> None:
+        """A time that was taken, or worked out, elsewhere."""
+        self.seconds.setdefault(name, []).append(seconds)
+        self.cpu.setdefault(name, []).append(cpu)
 
     def note(self, name: str, value: float) -> None:
         """A number that isn't a time: files, bytes, requests."""
@@ -81,14 +85,22 @@ class Subject:
         self.peer = None if peer is None else HERE / peer
         self.script = Path(inspect.stack()[1].filename).resolve()
         self.cases: dict[str, Work] = {}
+        self.against: dict[str, str] = {}
         self.prepare: Callable[[Path, int], object] | None = None
         """Given an empty folder and a size; see [Watch][]."""
 
-    def case(self, name: str) -> Callable[[Work], Work]:
-        """A way to do it: a function of an empty folder, a size, and what takes the times."""
+    def case(self, name: str, *, against: str | None = None) -> Callable[[Work], Work]:
+        """A way to do it: a function of an empty folder, a size, and what takes the times.
+
+        Parameters:
+            name: what it is called
+            against: the case that it is held against, if that isn't the first
+        """
 
         def add(work: Work) -> Work:
             self.cases[name] = work
+            if against is not None:
+                self.against[name] = against
             return work
 
         return add
@@ -148,7 +160,7 @@ class Subject:
                             ]
                         else:
                             runs.setdefault((size, name), []).append(json.loads(found[-1].removeprefix(_RESULT)))
-        print(_table(runs, sizes, list(commands)))
+        print(_table(runs, sizes, {name: self.against.get(name, next(iter(commands))) for name in commands}))
         for (size, name), said in failed.items():
             print(f"\n{name} at {size:,} failed, and said:\n\n> {said}")
         if self.peer is not None and not PEER.exists():
@@ -180,25 +192,25 @@ def peak() -> int:
     return int(line.split()[1]) // 1024
 
 
-def _table(runs: dict[tuple[int, str], list[dict]], sizes: Sequence[int], names: Sequence[str]) -> str:
-    """Medians with the least and the most, and ratios: to the first case, and to the smallest size."""
+def _table(runs: dict[tuple[int, str], list[dict]], sizes: Sequence[int], against: Mapping[str, str]) -> str:
+    """Medians with the least and the most, and ratios: to the case held against, and to the smallest size."""
     times: dict[tuple[int, str, str], list[float]] = {}
     cpu: dict[tuple[int, str, str], float] = {}
     for (size, name), taken in runs.items():
         for what in taken[0]["seconds"]:
             times[size, name, what] = [one for run in taken for one in run["seconds"][what]]
             cpu[size, name, what] = median(one for run in taken for one in run["cpu"][what])
-    head = ["size", "case", "what", "median", "least to most", "CPU", "peak MB", f"to {names[0]}"]
+    head = ["size", "case", "what", "median", "least to most", "CPU", "peak MB", "ratio"]
     lines = []
     for size in sizes:
-        for name in names:
+        for name, base in against.items():
             taken = runs.get((size, name), [])
             memory = f"{median(run['peak'] for run in taken):,.0f}" if taken else ""
             for what in taken[0]["seconds"] if taken else ():
                 values = times[size, name, what]
                 row = [f"{size:,}", name, what, shown(median(values))]
                 row += [f"{shown(min(values))} to {shown(max(values))}", shown(cpu[size, name, what]), memory]
-                row.append(_ratio(values, times.get((size, names[0], what))))
+                row.append(_ratio(values, times.get((size, base, what))))
                 if len(sizes) > 1:
                     row.append(_ratio(values, times.get((sizes[0], name, what))))
                 lines.append(row)
@@ -208,7 +220,11 @@ def _table(runs: dict[tuple[int, str], list[dict]], sizes: Sequence[int], names:
     if len(sizes) > 1:
         head.append(f"to {sizes[0]:,}")
     rule = ["--:" if column not in ("case", "what") else "---" for column in head]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *lines))
+    table = "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *lines))
+    first = next(iter(against.values()), "")
+    others = {base for base in against.values() if base != first}
+    of = [f"; of {', '.join(name for name in against if against[name] == base)} to *{base}*" for base in sorted(others)]
+    return f"{table}\n\nRatios are to *{first}*{''.join(of)}."
 
 
 def _ratio(values: Sequence[float], base: Sequence[float] | None) -> str:
