@@ -13,7 +13,7 @@
 
 The first case is what the others are held against. What `subject.prepare` makes for a size, in a process of its own,
 lies in `watch.shared`: its time and memory are no case's. `--smoke` runs every case once, in this process, with tiny
-sizes, and without the peer. Only the standard library is imported: the peer's environment has no lakehouse.
+sizes, without servers and the peer. Only the standard library is imported: the peer's environment has no lakehouse.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -55,10 +56,10 @@ class Watch:
 
     @contextmanager
     def __call__(self, name: str = "all") -> Iterator[None]:
-        """Time what is done within, by the clock and of this process's CPU."""
-        began, cpu = time.perf_counter(), time.process_time()
+        """Time what is done within: by the clock, and the CPU of this process and of those it waited for."""
+        began, cpu = time.perf_counter(), _cpu()
         yield
-        self.took(name, time.perf_counter() - began, time.process_time() - cpu)
+        self.took(name, time.perf_counter() - began, _cpu() - cpu)
 
     def took(self, name: str, seconds: float, cpu: float) -> None:
         """A time that was taken, or worked out, elsewhere."""
@@ -86,21 +87,25 @@ class Subject:
         self.script = Path(inspect.stack()[1].filename).resolve()
         self.cases: dict[str, Work] = {}
         self.against: dict[str, str] = {}
+        self.slow: set[str] = set()
         self.prepare: Callable[[Path, int], object] | None = None
         """Given an empty folder and a size; see [Watch][]."""
 
-    def case(self, name: str, *, against: str | None = None) -> Callable[[Work], Work]:
+    def case(self, name: str, *, against: str | None = None, smoke: bool = True) -> Callable[[Work], Work]:
         """A way to do it: a function of an empty folder, a size, and what takes the times.
 
         Parameters:
             name: what it is called
             against: the case that it is held against, if that isn't the first
+            smoke: whether a smoke run has it; not one that starts a server
         """
 
         def add(work: Work) -> Work:
             self.cases[name] = work
             if against is not None:
                 self.against[name] = against
+            if not smoke:
+                self.slow.add(name)
             return work
 
         return add
@@ -129,6 +134,8 @@ class Subject:
                     if self.prepare is not None:
                         self.prepare(Path(shared), size)
                     for name, work in self.cases.items():
+                        if name in self.slow:
+                            continue
                         taken = _measure(work, size, Path(shared))
                         print(f"{name}, {size:,}: {', '.join([*taken['seconds'], *taken['counts']])}")
         else:
@@ -180,16 +187,18 @@ def _measure(work: Work, size: int, shared: Path) -> dict:
     return {"seconds": watch.seconds, "cpu": watch.cpu, "counts": watch.counts, "peak": peak()}
 
 
-def peak() -> int:
-    """The most memory that this process has had, in MB."""
-    # Not getrusage: a child begins with its parent's maximum there.
-    status = Path("/proc/self/status")
-    if not status.exists():
-        import resource
+def _cpu() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 * 1024)
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024
+
+def peak() -> int:
+    """The most memory, in MB, that this process has had, or one of those that it waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    # Not getrusage for this one: a process begins with its parent's maximum there.
+    status = Path("/proc/self/status").read_text()
+    own = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return max(children, int(own.split()[1]) // 1024)
 
 
 def _table(runs: dict[tuple[int, str], list[dict]], sizes: Sequence[int], against: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Each benchmark runs: every case once, tiny, without the peer. What it measures is no matter here."""
+"""Each benchmark runs: every case once, tiny, without servers and the peer. What it measures is no matter."""
 
 import os
 import sys
@@ -11,6 +11,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SUBJECTS = [file for file in sorted(BENCHMARKS.glob("*.py")) if "\nfrom harness import" in file.read_text()]
 # The peer's own scripts need the peer's environment.
 OURS = [file for file in SUBJECTS if not file.stem.startswith("dagster_")]
+PROMISES = [
+    file
+    for file in sorted(BENCHMARKS.glob("promises/*.py"))
+    if not file.stem.startswith("dagster_") and file.stem != "peer"
+]
 
 
 @pytest.mark.parametrize("script", [pytest.param(file, id=file.stem) for file in OURS])
@@ -19,3 +24,12 @@ def test_a_benchmark_runs(script: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = run([sys.executable, script, "--smoke"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", [pytest.param(file, id=file.stem) for file in PROMISES])
+def test_a_promise_runs_beside_its_twin(script: Path) -> None:
+    assert script.with_name(f"dagster_{script.name}").exists()
+    done = run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "shape: " in done.stdout
