@@ -15,6 +15,7 @@ from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.schema import Schema
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
 from lakehouse.io import PARTITION
+from lakehouse.io.columns import columns as exactly
 from lakehouse.io.digests import digests_of, row_hashes
 from lakehouse.io.frames import unused
 from lakehouse.io.tokens import from_tokens, token, tokens
@@ -318,7 +319,7 @@ def _at_hand(
         frame = frame.collect().lazy() if few else frame
         if schema is not None and rest is not None:
             columns = None if schema.columns is None else [*schema.columns, PARTITION]
-            needed = frame if columns is None else frame.select(columns)
+            needed = frame if columns is None else frame.select(exactly(columns))
             parts = needed.collect().partition_by(PARTITION, as_dict=True, include_key=False)
             nothing = needed.drop(PARTITION).clear().collect()
             for place in group:
@@ -374,7 +375,7 @@ def _schema(asset: Asset, schema: SchemaChecks, rows: _Rows, measured: _Measured
 
 
 def _rest(asset: Asset, schema: SchemaChecks, part: pl.DataFrame) -> Mapping[str, pl.Series | None]:
-    return failures(asset, schema.rest, part if schema.columns is None else part.select(schema.columns))
+    return failures(asset, schema.rest, part if schema.columns is None else part.select(exactly(schema.columns)))
 
 
 def _rows_that_fail(asset: Asset, schema: SchemaChecks, rows: _Rows, these: Sequence[str]) -> dict[str, int]:
@@ -442,7 +443,7 @@ def _measure(
 def _repeated(rows: _Rows, key: Sequence[str], total: int) -> dict[str, int]:
     """How many rows of each partition repeat the key of another one, of a bounded number of keys at a time."""
     passes = max(1, -(-total // _KEYS))
-    keys = [pl.col(name) for name in dict.fromkeys(key)]
+    keys = exactly(dict.fromkeys(key))
     counted: dict[str, int] = {}
     for number in range(passes):
         frame = rows.frame.select(PARTITION, *keys)
@@ -564,7 +565,7 @@ def _framed(asset: Asset, check: FrameCheck, rows: _Rows, failing: pl.DataFrame)
     def mark(held: pl.DataFrame) -> pl.Series:
         reason = pl.lit([check.name], dtype=pl.List(pl.String))
         keys = failing.unique().with_columns(reason.alias("reason"))
-        on = failing.columns
+        on = exactly(failing.columns)
         return held.select(on).join(keys, on=on, how="left", nulls_equal=True, maintain_order="left")["reason"]
 
     return _Finding(

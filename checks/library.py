@@ -18,6 +18,7 @@ from lakehouse.definitions.code_version import digest
 from lakehouse.definitions.former import Dump, former_fingerprint
 from lakehouse.errors import DefinitionError, count
 from lakehouse.io import PARTITION
+from lakehouse.io.columns import columns as exactly
 
 FrameFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -171,7 +172,7 @@ def unique(*columns: str, blocking: bool = True, name: str | None = None) -> Che
         'unique(carrier, flight)'
     """
     _named(columns, "unique")
-    key = pl.struct(columns)
+    key = pl.struct(exactly(columns))
     return Check(
         name=name or f"unique({', '.join(columns)})",
         wants=f"no two rows with the same {', '.join(columns)}",
@@ -200,7 +201,7 @@ def not_null(*columns: str, blocking: bool = True, name: str | None = None) -> C
     return _by_row(
         name or f"not_null({', '.join(columns)})",
         f"a value in {', '.join(columns)} of every row",
-        pl.any_horizontal(pl.col(c).is_null() for c in columns),
+        pl.any_horizontal(one.is_null() for one in exactly(columns)),
         blocking,
         given=("not_null", columns),
     )
@@ -225,7 +226,7 @@ def accepted_values(column: str, values: Sequence[Any], *, blocking: bool = True
     return _by_row(
         name or f"accepted_values({column})",
         f"{column} one of {shown}",
-        ~pl.col(column).is_in(allowed),
+        ~exactly([column])[0].is_in(allowed),
         blocking,
         given=("accepted_values", column, allowed),
     )

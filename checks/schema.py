@@ -12,6 +12,7 @@ import polars as pl
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import CheckError
 from lakehouse.io import PARTITION
+from lakehouse.io.columns import column as exactly
 
 _PLACE = "row of what is held back"
 _WHOLE = {"unique_values_eq"}
@@ -53,9 +54,9 @@ def schema_checks(schema: Any, dtypes: Mapping[str, pl.DataType]) -> SchemaCheck
             del rest.columns[name]
             continue
         if not column.nullable:
-            missing = pl.col(name).is_null()
+            missing = exactly(name).is_null()
             if dtypes[name].is_float():
-                missing = missing | pl.col(name).is_nan().fill_null(False)
+                missing = missing | exactly(name).is_nan().fill_null(False)
             by_row[f"{name}: not_nullable"] = missing
         own = []
         for check in column.checks:
@@ -130,8 +131,11 @@ def reasons(
                 flags[said] = flags[said].scatter(part[_PLACE].filter(found), True)
     if not flags:
         return pl.Series("reasons", [None] * held.height, dtype=pl.List(pl.String))
-    listed = pl.DataFrame({said: flags[said].rename(said) for said in sorted(flags)}).select(
-        pl.concat_list(pl.when(said).then(pl.lit(said)) for said in sorted(flags)).list.drop_nulls().alias("reasons")
+    given = sorted(flags)
+    listed = pl.DataFrame({said: flags[said].rename(said) for said in given}).select(
+        pl.concat_list(pl.when(exactly(said)).then(pl.lit(said)) for said in sorted(flags))
+        .list.drop_nulls()
+        .alias("reasons")
     )
     return listed.select(pl.when(pl.col("reasons").list.len() > 0).then("reasons")).to_series()
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from lakehouse.io.columns import columns as exactly
 from lakehouse.io.tables import PARTITION
 from lakehouse.lineage.facts import DIGEST
 
@@ -22,7 +23,7 @@ def row_hashes(dtypes: Mapping[str, pl.DataType]) -> list[pl.Expr]:
         dtypes: the columns and their types; those that begin with an underscore don't count
     """
     columns = [name for name in dtypes if not name.startswith("_")]
-    row = pl.struct(columns) if columns else pl.struct(pl.lit(0, dtype=pl.Int32).alias("nothing"))
+    row = pl.struct(exactly(columns)) if columns else pl.struct(pl.lit(0, dtype=pl.Int32).alias("nothing"))
     return [row.hash(seed).alias(f"hash {seed}") for seed in _SEEDS]
 
 

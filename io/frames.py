@@ -14,6 +14,7 @@ import polars as pl
 
 from lakehouse.errors import DefinitionError, WrongFrame, panics_raised
 from lakehouse.io.arrow import from_arrow
+from lakehouse.io.columns import column
 from lakehouse.io.pandas_frames import from_pandas, to_pandas
 from lakehouse.io.relations import arrow_table, own_connection
 
@@ -228,9 +229,9 @@ def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:
         if isinstance(dtype, pl.Datetime) and isinstance(stored[name], pl.Datetime) and dtype.time_zone
     }
     return frame.with_columns(
-        pl.col(name).dt.convert_time_zone(dtype.time_zone).dt.cast_time_unit(dtype.time_unit)
+        column(name).dt.convert_time_zone(dtype.time_zone).dt.cast_time_unit(dtype.time_unit)
         if name in zones
-        else pl.col(name).cast(dtype)
+        else column(name).cast(dtype)
         for name, dtype in casts.items()
     )
 

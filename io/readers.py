@@ -187,6 +187,7 @@ def scan_files(
     import polars as pl
     from polars.io.plugins import register_io_source
 
+    from lakehouse.io.columns import columns as exactly
     from lakehouse.io.frames import batches
 
     wanted = None if contract is None else {name: dtype or pl.String() for name, dtype in contract.items()}
@@ -206,9 +207,9 @@ def scan_files(
                     frame = one(file, path)
                     if found := _differences(frame.collect_schema(), schema, exact=wanted is None):
                         raise SchemaViolation(found)
-                    frame = frame.select(list(schema))
+                    frame = frame.select(exactly(schema))
                     frame = frame if predicate is None else frame.filter(predicate)
-                    frame = frame if with_columns is None else frame.select(with_columns)
+                    frame = frame if with_columns is None else frame.select(exactly(with_columns))
                     for batch in batches(frame if left is None else frame.head(left)):
                         left = None if left is None else left - batch.height
                         yield batch
@@ -349,8 +350,10 @@ def _typed(rows: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     """Text as the types that parsers don't make themselves."""
     import polars as pl
 
+    from lakehouse.io.columns import column as exactly
+
     def parsed(name: str, dtype: Any) -> pl.Expr:
-        column = pl.col(name)
+        column = exactly(name)
         if isinstance(dtype, pl.Datetime):
             zone = dtype.time_zone
             found = column.str.to_datetime(time_unit=dtype.time_unit, time_zone="UTC" if zone else None, strict=True)

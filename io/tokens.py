@@ -8,6 +8,7 @@ from contextlib import suppress
 import polars as pl
 
 from lakehouse.errors import PartitionError, WrongFrame
+from lakehouse.io.columns import column
 from lakehouse.partitions import (
     WEEKDAYS,
     Cron,
@@ -64,7 +65,7 @@ def token(partitions: Partitions, dtypes: Mapping[str, pl.DataType] | pl.DataTyp
         dtype = dtypes[name]
     else:
         raise WrongFrame(f"{where}: the partition column {name!r} is not there", hint=f"keep {name!r} in the frame")
-    found = _found(partitions, pl.col(name), dtype)
+    found = _found(partitions, column(name), dtype)
     if found is None:
         raise WrongFrame(
             f"{where}: the partition column {name!r} is of type {dtype}, "

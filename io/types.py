@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from lakehouse.errors import Panic, SchemaViolation, panics_raised
+from lakehouse.io.columns import column
 
 _WIDER: dict[type[pl.DataType], type[pl.DataType]] = {
     pl.UInt8: pl.Int16,
@@ -79,7 +80,7 @@ def storable(frame: pl.LazyFrame, *, where: str) -> pl.LazyFrame:
             )
         if to != dtype and not _narrower(dtype):
             casts[name] = to
-    return frame.with_columns(pl.col(name).cast(to) for name, to in casts.items()) if casts else frame
+    return frame.with_columns(column(name).cast(to) for name, to in casts.items()) if casts else frame
 
 
 def exact(rows: pl.DataFrame, *, where: str) -> pl.DataFrame:

@@ -407,6 +407,7 @@ def show(
       lakehouse show gold.route_delays > route_delays.csv
     """
     from lakehouse.display.rows import csv, table_of
+    from lakehouse.io.columns import columns as exactly
 
     lake = _lake()
     found = lake.graph[asset]
@@ -420,7 +421,7 @@ def show(
     few = 20 if limit is None else limit
     columns = found.partitions.columns
     if columns and set(columns) <= set(frame.collect_schema().names()):
-        frame = frame.sort(columns, maintain_order=True)
+        frame = frame.sort(exactly(columns), maintain_order=True)
     seen = frame.head(few + 1).collect()
     page.print(table_of(seen.head(few), more=seen.height > few, width=page.console.width))
     return ExitCode.WELL
@@ -548,6 +549,7 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
     from lakehouse.checks.gate import reasons_in
     from lakehouse.display.formatting import named
     from lakehouse.io import PARTITION
+    from lakehouse.io.columns import columns as exactly
     from lakehouse.io.tokens import NOWHERE, within
 
     (state,) = lake.status([asset])
@@ -568,4 +570,4 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
         names.remove(PARTITION)
     # The reasons first: a terminal may have no room for what stands last.
     reasons = reasons_in(names)
-    return frame.select(sorted(names, key=lambda name: name != reasons))
+    return frame.select(exactly(sorted(names, key=lambda name: name != reasons)))

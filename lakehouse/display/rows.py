@@ -72,13 +72,15 @@ def csv(page: Page, frame: pl.LazyFrame) -> None:
 def _flat(name: str, dtype: pl.DataType) -> pl.Expr:
     import polars as pl
 
-    column = pl.col(name)
+    from lakehouse.io.columns import column as exactly
+
+    column = exactly(name)
     if isinstance(dtype, pl.List) and not dtype.inner.is_nested():
         return column.cast(pl.List(pl.String)).list.join("; ")
     if isinstance(dtype, pl.Struct):
         return column.struct.json_encode()
     if dtype.is_nested():
-        return pl.struct(name).struct.json_encode().alias(name)
+        return pl.struct(column).struct.json_encode().alias(name)
     return column.bin.encode("base64") if dtype == pl.Binary else column
 
 

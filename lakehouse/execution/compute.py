@@ -216,6 +216,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
     import polars as pl
 
     from lakehouse.checks.gate import conform
+    from lakehouse.io.columns import columns as exactly
     from lakehouse.io.tokens import token, within
 
     asset = attempt.asset
@@ -226,7 +227,7 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
         columns = asset.partitions.columns
         if others and columns and set(columns) <= set(schema):
             key = token(asset.partitions, schema, where=asset.key)
-            frame = frame.filter(~within(others, key) | pl.any_horizontal(pl.col(columns).is_null()))
+            frame = frame.filter(~within(others, key) | pl.any_horizontal(one.is_null() for one in exactly(columns)))
         return [(todo, conform(asset, frame))]
 
 

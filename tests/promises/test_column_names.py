@@ -19,12 +19,14 @@ from lakehouse.checks import (
     unique,
 )
 from lakehouse.checks.gate import reasons_in
+from lakehouse.io.columns import column
 from lakehouse.testing.lineage import MemoryLineage
 
 regions = Static(["a", "b"], column="region")
 NAMES = [
     *("_row", "_file", "__file", "_reasons", "rows", "rows there", "flag 0", "bad", "fails", "theirs", "ours", "count"),
     *("repeated", "0.failing", "hash 1", "index", "check_output", "literal", "len", "path", "token", "A b/c%=", "a.b"),
+    *("*", "^n$", "^.*$", "^region|n$"),
 ]
 
 
@@ -55,13 +57,29 @@ def test_it_is_checked_held_back_and_published_like_any_other(name: str, tmp_pat
 
     lake = Lakehouse([checked], storage=tmp_path, lineage=MemoryLineage())
     lake.materialize("*", engine="inline", raise_on_failure=False)
-    assert lake.load(checked).collect().select("region", name).rows() == [("b", 7)]
+    assert lake.load(checked).collect().select("region", column(name)).rows() == [("b", 7)]
     (status,) = lake.status("silver.checked")
     (uri,) = status.quarantine
     held = lake.table(checked).quarantined(uri).collect()
     reasons = reasons_in(held.columns)
     assert reasons is not None
-    assert held.select("region", name, reasons).rows() == [("a", 7, ["positive", "negative"])]
+    assert held.select("region", column(name), reasons).rows() == [("a", 7, ["positive", "negative"])]
+
+
+@pytest.mark.parametrize("name", ["*", "^n$", "^.*$", "a b"])
+def test_it_may_be_the_partition_column(name: str, tmp_path: Path) -> None:
+    partitions = Static(["a", "b"], column=name)
+
+    @bronze(partitions=partitions, checks=[not_null(name)])
+    def loaded(partitions: PartitionRange) -> pl.LazyFrame:
+        keys = [*partitions.keys(), None]
+        return pl.LazyFrame({name: keys, "n": [1] * len(keys), "d": pl.Series([[{"x": 1}]] * len(keys))})
+
+    lake = Lakehouse([loaded], storage=tmp_path, lineage=MemoryLineage())
+    run = lake.materialize(loaded, engine="inline", raise_on_failure=False)
+    assert sorted(lake.load(loaded).collect()[name]) == ["a", "b"]
+    assert sorted(lake.load(loaded, "b").collect()[name]) == ["b"]
+    assert "1 row in no partition" in str(run.results[0].error)
 
 
 def test_one_of_a_table_that_has_no_partitions(tmp_path: Path) -> None:
