@@ -10,7 +10,7 @@ from typing import Any, final
 import polars as pl
 
 from lakehouse.checks.library import Check, FrameCheck, RowCheck
-from lakehouse.checks.schema import SchemaChecks, failures, reasons, schema_checks
+from lakehouse.checks.schema import SchemaChecks, failures, is_as_promised, model_checks, reasons
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.schema import Schema
 from lakehouse.errors import CheckError, LakehouseError, SchemaViolation, shorten
@@ -121,7 +121,7 @@ def audit(
     plain = [check for check in declared if isinstance(check, Check)]
     framed = [check for check in declared if isinstance(check, FrameCheck)]
     model = asset.schema.model if asset.schema is not None else None
-    schema = None if model is None else schema_checks(model.to_schema(), rows.dtypes)
+    schema = None if model is None else model_checks(model, tuple(rows.dtypes.items()))
     flags = dict(enumerate(schema.by_row.values())) if schema is not None else {}
     flagged = {len(flags) + i: c.failing for i, c in enumerate(plain) if c.failing is not None and c.rowwise}
     try:
@@ -161,6 +161,8 @@ def conform(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
         return frame
     if asset.schema.model is None:
         return _conform_columns(asset.key, asset.schema, frame)
+    if is_as_promised(asset.schema.model.to_schema(), frame.collect_schema()):
+        return frame
     from pandera.errors import SchemaError, SchemaErrors
 
     try:
@@ -271,10 +273,11 @@ def _pass(rows: _Rows, flags: Mapping[int, pl.Expr]) -> _Measured:
     columns = [*hashes, *(flag.fill_null(False).alias(f"flag {i}") for i, flag in flags.items())]
     sums = [pl.len().alias("rows"), *(pl.col(one.meta.output_name()).sum() for one in hashes)]
     found = rows.measure([*sums, *(pl.col(f"flag {i}").sum() for i in flags)], columns)
+    places = found[PARTITION].to_list()
     return _Measured(
-        dict(found.select(PARTITION, "rows").iter_rows()),
+        dict(zip(places, found["rows"].to_list(), strict=True)),
         digests_of(found, rows.dtypes),
-        {i: dict(found.select(PARTITION, f"flag {i}").filter(pl.col(f"flag {i}") > 0).iter_rows()) for i in flags},
+        {i: {t: n for t, n in zip(places, found[f"flag {i}"].to_list(), strict=True) if n} for i in flags},
     )
 
 
@@ -478,14 +481,17 @@ def _judge(
         )
     except Exception as error:
         raise _raised(asset, check.name, error) from error
-    bad = verdict.filter("fails")
-    worst = own.filter(verdict["fails"]).drop(PARTITION).head(1).to_dicts()
+    failed: dict[str, int] = {}
+    worst = ""
+    if verdict["fails"].any():
+        failed = dict(verdict.filter("fails").select(PARTITION, "rows").iter_rows())
+        worst = _numbers(own.filter(verdict["fails"]).drop(PARTITION).row(0, named=True))
     return _Finding(
         name=check.name,
         blocking=check.blocking,
         wants=check.wants,
-        failed=dict(bad.select(PARTITION, "rows").iter_rows()),
-        found=_numbers(worst[0]) if worst else "",
+        failed=failed,
+        found=worst,
         mark=_marker(check.name, check.failing) if check.failing is not None else None,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, final
 
 import polars as pl
@@ -33,6 +34,17 @@ class SchemaChecks:
     by_row: Mapping[str, pl.Expr]
     rest: Any | None
     columns: tuple[str, ...] | None
+
+
+@lru_cache(maxsize=256)
+def model_checks(model: Any, columns: tuple[tuple[str, pl.DataType], ...]) -> SchemaChecks:
+    """The data checks of a pandera model, taken apart once for all steps.
+
+    Parameters:
+        model: the model
+        columns: the columns that the frame has, with their types
+    """
+    return schema_checks(model.to_schema(), dict(columns))
 
 
 def schema_checks(schema: Any, dtypes: Mapping[str, pl.DataType]) -> SchemaChecks:
@@ -73,6 +85,33 @@ def schema_checks(schema: Any, dtypes: Mapping[str, pl.DataType]) -> SchemaCheck
             del rest.columns[name]
     something = bool(needed or schema.checks)
     return SchemaChecks(by_row, rest if something else None, None if schema.checks else tuple(sorted(needed)))
+
+
+def is_as_promised(schema: Any, dtypes: Mapping[str, pl.DataType]) -> bool:
+    """Whether a frame's columns are, one by one, those of a schema which changes nothing about them.
+
+    Where it isn't as plain as that, pandera itself has to say: it knows types that are alike, patterns, and repairs.
+
+    Parameters:
+        schema: the schema
+        dtypes: the columns that the frame has, with their types
+    """
+    changes = schema.coerce or schema.parsers or schema.add_missing_columns or schema.drop_invalid_rows
+    if changes or schema.dtype is not None or schema.ordered or schema.strict not in (True, False):
+        return False
+    if schema.strict and not dtypes.keys() <= schema.columns.keys():
+        return False
+    return all(
+        name in dtypes
+        and not (column.coerce or column.parsers or column.regex or column.default is not None)
+        and (column.dtype is None or _same(getattr(column.dtype, "type", None), dtypes[name]))
+        for name, column in schema.columns.items()
+    )
+
+
+def _same(promised: Any, there: pl.DataType) -> bool:
+    # A class that stands for a family of types is equal to each of them, but isn't written as they are.
+    return bool(promised == there) and str(promised) == str(there)
 
 
 def failures(asset: Asset, schema: Any, frame: pl.DataFrame) -> dict[str, pl.Series | None]:

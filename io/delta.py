@@ -31,8 +31,9 @@ from lakehouse.errors import (
     StorageError,
     shorten,
 )
-from lakehouse.io.damage import POINTER, Damage, actions_of, emptied, find_damage
+from lakehouse.io.damage import POINTER, Damage, actions_of, find_damage
 from lakehouse.io.frames import ArrowStream, changes, unused
+from lakehouse.io.handles import handle
 from lakehouse.io.layout import (
     LOG,
     NOTES,
@@ -486,11 +487,7 @@ class DeltaLakeTable:
             return None
         with self._reading_log("opening", version):
             try:
-                place = self.location.brisk
-                table = DeltaTable(place.target, version=version, storage_options=place.delta)
-                if damaged := emptied(self.location, int(table.version())):
-                    raise damaged.error(self.location)
-                return table
+                return handle(self.location.brisk, version)
             except DeltaError as error:
                 # "Not found" must mean that nothing is there, not that it couldn't be seen for a moment: what
                 # follows from it is the making of a new table.
@@ -826,7 +823,8 @@ class DeltaLakeTable:
         partition columns where a folder above the table has a name like ``a=b``.
         """
         columns = {name: dtype for name, dtype in pl.Schema(schema).items() if name != PARTITION}
-        files = [f"{self.location.target}/{unquote(path)}" for path in paths]
+        target = self.location.target
+        files = [f"{target}/{unquote(path)}" for path in paths]
         if not files:
             return pl.LazyFrame(schema={**columns, **({origin: pl.String} if origin else {})})
         return pl.scan_parquet(

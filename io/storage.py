@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
@@ -76,7 +77,7 @@ class Location:
             )
         return found
 
-    @property
+    @cached_property
     def path(self) -> Path | None:
         """The folder, if it is on disk."""
         return Path(self.uri.removeprefix("file://")) if self.uri.startswith("file://") else None

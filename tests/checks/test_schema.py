@@ -5,9 +5,12 @@ from typing import Any, Optional
 import pandera.polars as pa
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lakehouse.checks import not_null, row_count
 from lakehouse.checks.gate import conform
+from lakehouse.checks.schema import is_as_promised
 from lakehouse.errors import CheckError, SchemaViolation
 from tests.checks.audits import DAYS, ask, asset, marks, named, numbers, rows
 
@@ -342,3 +345,48 @@ def test_conforming_computes_no_row() -> None:
 
 def test_values_are_no_matter_of_conforming() -> None:
     assert conform(asset(model=Bounds), pl.LazyFrame({"v": [99]})).collect().item() == 99
+
+
+DTYPES: list[Any] = [
+    pl.Int64,
+    pl.Int32,
+    pl.Float64,
+    pl.String,
+    pl.Date,
+    pl.Datetime,
+    pl.Datetime("ms"),
+    pl.Datetime("us", "UTC"),
+    pl.List(pl.Int64),
+    pl.List,
+    pl.Decimal(10, 2),
+    pl.Categorical,
+    pl.Enum(["a", "b"]),
+    None,
+]
+STORED = [pl.Datetime("us") if t is pl.Datetime else pl.List(pl.String) if t is pl.List else t for t in DTYPES if t]
+
+
+@st.composite
+def schemas(draw: st.DrawFn) -> Any:
+    columns = {}
+    for name in draw(st.sets(st.sampled_from("abc"), min_size=1)):
+        dtype, coerce = draw(st.sampled_from(DTYPES)), draw(st.integers(0, 4)) == 4
+        columns[name] = pa.Column(dtype, required=draw(st.booleans()), coerce=coerce)
+    return pa.DataFrameSchema(columns, strict=draw(st.sampled_from([False, True, "filter"])))
+
+
+@settings(max_examples=300, deadline=None)
+@given(schemas(), st.dictionaries(st.sampled_from("abcd"), st.sampled_from(STORED), max_size=4))
+def test_what_is_taken_without_asking_pandera_is_what_pandera_takes_as_it_is(schema: Any, dtypes: Any) -> None:
+    frame = pl.LazyFrame(schema=dtypes)
+    if is_as_promised(schema, frame.collect_schema()):
+        assert schema.validate(frame, lazy=True).collect_schema() == frame.collect_schema()
+
+
+def test_a_plain_schema_is_taken_without_asking_pandera(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("pandera was asked")
+
+    monkeypatch.setattr(pa.DataFrameSchema, "validate", asked)
+    frame = pl.LazyFrame({"day": ["a"], "v": [1], "more": [2]})
+    assert conform(asset(model=Nullable), frame) is frame
