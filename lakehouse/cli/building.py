@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn, final
@@ -88,6 +88,7 @@ def build(lake: Lakehouse, asked: Command) -> ExitCode:
         asked.parallel or lake.settings.workers,
         lake.settings.runner if asked.runner is None else asked.runner,
         shown,
+        lake.computes,
     )
     try:
         with _Interrupts(shown, interrupted), shown:
@@ -187,7 +188,10 @@ def _sources(lake: Lakehouse, run: Run) -> tuple[list[str], PartitionSet] | None
 class _Engine:
     """The engine that was chosen, opened once there is something to do: Prefect takes seconds to load."""
 
-    def __init__(self, name: EngineName, workers: int, runner: str, shown: Progress) -> None:
+    def __init__(
+        self, name: EngineName, workers: int, runner: str, shown: Progress, places: Mapping[str, object]
+    ) -> None:
+        self.places = places
         self.name = name
         self.workers = workers
         self.runner = runner
@@ -195,7 +199,7 @@ class _Engine:
 
     def execute(self, plan: Plan, home: Home, run: RunInfo, watcher: Watcher) -> Sequence[StepResult]:
         """Show the plan, then walk it."""
-        self.shown.planned(plan)
+        self.shown.planned(plan, self.places)
         return self._open().execute(plan, home, run, watcher)
 
     def _open(self) -> Engine:

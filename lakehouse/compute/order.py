@@ -138,6 +138,7 @@ class Order(_Value):
         number: 1 for the first try
         started: when the run started
         deadline: when it has to have ended, be it done or not
+        seconds: how long it may take once it is begun
     """
 
     format: int = FORMAT
@@ -151,6 +152,7 @@ class Order(_Value):
     number: int
     started: datetime
     deadline: datetime
+    seconds: float
 
     @property
     def uri(self) -> str:

@@ -53,7 +53,12 @@ class Place(Protocol):
 
     @property
     def seconds(self) -> float:
-        """How long an order may take there, until it is done."""
+        """How long an order may take there, once it is begun."""
+        ...
+
+    @property
+    def pending(self) -> float:
+        """Seconds that may pass before it is begun."""
         ...
 
     def carry_out(self, order: Order, stop: Stop) -> None:

@@ -50,6 +50,7 @@ class OwnProcess:
     env: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 6 * 3600.0
     shared: bool = False
+    pending: float = 0.0
 
     def carry_out(self, order: Order, stop: Stop) -> None:
         """See [lakehouse.compute.place.Place][]."""

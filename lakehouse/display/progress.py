@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Protocol, Self, final
+from types import MappingProxyType, TracebackType
+from typing import Final, Protocol, Self, final
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
@@ -18,10 +18,14 @@ from rich.text import Text
 
 from lakehouse.display.formatting import FAILED, HELD, PUBLISHED, QUIET, count, left, named, seconds
 from lakehouse.display.page import Page
+from lakehouse.errors import shorten
 from lakehouse.execution.engine import Watcher
 from lakehouse.execution.results import StepResult
 from lakehouse.planning.plan import Plan
 from lakehouse.planning.steps import Step
+
+NOWHERE_ELSE: Final[Mapping[str, object]] = MappingProxyType({})
+"""All is made here."""
 
 _BAR = 20
 _WORTH_SAYING = 10.0  # seconds that are left
@@ -33,8 +37,8 @@ class Progress(Watcher, Protocol):
     published: int
     """Partitions that were published so far."""
 
-    def planned(self, plan: Plan) -> None:
-        """This is what will be done."""
+    def planned(self, plan: Plan, places: Mapping[str, object] = NOWHERE_ELSE) -> None:
+        """This is what will be done, and where: by key, the places of assets that aren't made here."""
         ...
 
     def stopping(self) -> None:
@@ -140,10 +144,12 @@ class PlainProgress(Progress):
         self.ended = 0
         self.tenth = 0
         self.clock = clock
+        self.places = NOWHERE_ELSE
         self.estimate: Estimate | None = None
         self._lock = threading.RLock()
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, places: Mapping[str, object] = NOWHERE_ELSE) -> None:
+        self.places = places
         self.total = len(plan)
         self.estimate = Estimate(plan, self.clock)
         partitions = sum(len(step.partitions) for step in plan.steps)
@@ -151,6 +157,9 @@ class PlainProgress(Progress):
             f"building {count(partitions, 'partition')} of {count(len(plan.assets), 'asset')} "
             f"in {count(len(plan), 'step')}"
         )
+        for place in dict.fromkeys(str(places[asset.key]) for asset in plan.assets if asset.key in places):
+            there = [asset.key for asset in plan.assets if str(places.get(asset.key)) == place]
+            self._say(f"in {place}: {shorten(there)}")
 
     def waiting(self, what: str) -> None:
         self._say(f"waiting for {what}")
@@ -165,9 +174,10 @@ class PlainProgress(Progress):
             self.ended += 1
             self.published += len(result.published)
             width = len(str(self.total))
-            self.page.write(
-                f"[{self.ended:>{width}}/{self.total}] {named(step.asset.key, step.partitions)}: {outcome(result)}\n"
-            )
+            what = named(step.asset.key, step.partitions)
+            place = self.places.get(step.asset.key)
+            where = "" if place is None else f" (in {place})"
+            self.page.write(f"[{self.ended:>{width}}/{self.total}] {what}: {outcome(result)}{where}\n")
             self._look_ahead(step, result)
 
     def _look_ahead(self, step: Step, result: StepResult) -> None:
@@ -201,6 +211,7 @@ class _Line:
 
     key: str
     total: int
+    where: str = ""
     done: int = 0
     running: int = 0
     rows: int = 0
@@ -222,11 +233,12 @@ class LiveProgress(Progress):
         self._lock = threading.RLock()
         self._live = Live(self, console=self.console, refresh_per_second=8, transient=True)
 
-    def planned(self, plan: Plan) -> None:
+    def planned(self, plan: Plan, places: Mapping[str, object] = NOWHERE_ELSE) -> None:
         with self._lock:
             self.estimate = Estimate(plan)
             for asset in plan.assets:
-                self.lines[asset.key] = _Line(asset.key, len(plan.partitions(asset)))
+                where = str(places.get(asset.key, ""))
+                self.lines[asset.key] = _Line(asset.key, len(plan.partitions(asset)), where)
 
     def waiting(self, what: str) -> None:
         with self._lock:
@@ -308,6 +320,7 @@ def _cells(line: _Line) -> tuple[RenderableType, ...]:
     colour = FAILED if "failed" in line.bad else HELD if line.bad else PUBLISHED
     ended = line.done >= line.total
     words = ", ".join(f"{number:,} {word}" for word, number in line.bad.items())
+    where = f"in {line.where}" if line.where and line.running else ""
     return (
         Text(line.key, "" if line.running or ended else QUIET),
         ProgressBar(
@@ -320,7 +333,7 @@ def _cells(line: _Line) -> tuple[RenderableType, ...]:
         ),
         Text(f"{line.done:,}/{line.total:,}", QUIET if not line.done else ""),
         Text(count(line.rows, "row") if line.done else ""),
-        Text(words, colour if line.bad else ""),
+        Text(words, colour) if line.bad else Text(where, QUIET),
     )
 
 

@@ -245,7 +245,8 @@ class _Overdue(BaseException):
 
 def _overdue(order: Order) -> ComputeError:
     return ComputeError(
-        f"{order.title}: it was not done by its deadline {order.deadline:%Y-%m-%d %H:%M:%S %Z}",
+        f"{order.title}: it was not done by its deadline, in {order.seconds:.0f} s or by "
+        f"{order.deadline:%Y-%m-%d %H:%M:%S %Z}",
         hint="give it more time (timeout=), or fewer partitions in a step (chunk)",
     )
 
@@ -259,7 +260,7 @@ def _until(order: Order, overdue: Callable[[ComputeError], None], *, alone: bool
         overdue: says what went on too long, before it is ended
         alone: whether this process does nothing else, so that it may be ended
     """
-    left = (order.deadline - datetime.now(UTC)).total_seconds()
+    left = min((order.deadline - datetime.now(UTC)).total_seconds(), order.seconds)
     if left <= 0:
         raise ComputeError(f"{order.title}: its deadline {order.deadline:%Y-%m-%d %H:%M:%S %Z} had passed already")
     main = threading.main_thread()
@@ -307,6 +308,7 @@ class InThisProcess:
     options: Mapping[str, str] | None = None
     shared: bool = True
     seconds: float = 24 * 3600.0
+    pending: float = 0.0
 
     def carry_out(self, order: Order, stop: Stop) -> None:
         """See [lakehouse.compute.place.Place][]."""

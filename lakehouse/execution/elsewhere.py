@@ -110,6 +110,7 @@ def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
         DefinitionError: another process can't find the asset or an input, or couldn't read it
     """
     asset = work.asset
+    seconds = min(place.seconds, asset.retry.timeout or place.seconds)
     others = {reading.asset.key: reading.asset for call in work.calls for reading in call.inputs}
     return Order(
         attempt=new_id(),
@@ -124,7 +125,8 @@ def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
         run=attempt.run.id,
         number=attempt.number,
         started=attempt.run.started,
-        deadline=datetime.now(UTC) + timedelta(seconds=min(place.seconds, asset.retry.timeout or place.seconds)),
+        deadline=datetime.now(UTC) + timedelta(seconds=place.pending + seconds),
+        seconds=seconds,
     )
 
 

@@ -448,7 +448,7 @@ class _Through:
     """A place that does as another one does."""
 
     def __init__(self, place: Place) -> None:
-        self.place, self.shared, self.seconds = place, place.shared, place.seconds
+        self.place, self.shared, self.seconds, self.pending = place, place.shared, place.seconds, place.pending
 
     def carry_out(self, order: Order, stop: Stop) -> None:
         self.place.carry_out(order, stop)

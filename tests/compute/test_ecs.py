@@ -211,7 +211,7 @@ def test_a_task_that_is_cancelled_is_stopped(
 
 def test_a_task_that_is_killed_is_told_without_a_queue(aws: Aws, lake: PlacedLakehouse, tmp_path: Path) -> None:
     tell(tmp_path, "kill")
-    lake.elsewhere = PrefectWorkPool(WorkPool(aws.pool, timeout=20, pending=30))
+    lake.elsewhere = PrefectWorkPool(WorkPool(aws.pool, timeout=60))
     run = lake.materialize("bronze.numbers", "2013-01-02", engine="inline", raise_on_failure=False)
     (result,) = run.results
     assert not result.published

@@ -195,7 +195,7 @@ from lakehouse.testing.places import PlacedLakehouse, doubled, script_in
 
 folder, pool, what, engine = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 lake = PlacedLakehouse([doubled], storage=str(folder / "data"), lineage=f"sqlite:///{folder}/facts.db")
-lake.elsewhere = PrefectWorkPool(WorkPool(pool, timeout=20, pending=20))
+lake.elsewhere = PrefectWorkPool(WorkPool(pool, timeout=20, pending=120))
 with script_in(folder, {"2013-01-02": what} if what else {}):
     lake.materialize("bronze.numbers", "2013-01-02", engine=engine)
 """
@@ -219,13 +219,13 @@ def test_the_orchestrator_is_ended(
 ) -> None:
     process = orchestrator(tmp_path, pool, "sleep", engine)
     try:
-        child = pid(tmp_path)
+        child = wait_for(lambda: ended(process, tmp_path) or called(tmp_path), "the function", 200)
         process.send_signal(how)
-        process.wait(60)
+        process.wait(120)
         run = order_run(client, tmp_path)
         assert run is not None
-        # By its own deadline at the latest, which is after 40 seconds; if somebody can still say so, at once.
-        wait_for(lambda: gone(child), "its end", 90 if how is signal.SIGKILL else 20)
+        # By its own deadline at the latest, 20 seconds after it began; if somebody can still say so, at once.
+        wait_for(lambda: gone(child), "its end", 60)
         state = wait_for(lambda: final(client, run.id), "its end in Prefect", 60)
     finally:
         process.kill()
@@ -276,10 +276,21 @@ def lake_tell(folder: Path, what: str) -> None:
     (folder / "script.json").write_text(f'{{"2013-01-02": "{what}"}}')
 
 
+def called(folder: Path) -> int:
+    """The process that the function is called in; 0: none yet."""
+    file = folder / "pid"
+    return int(file.read_text() or 0) if file.exists() else 0
+
+
 def pid(folder: Path) -> int:
     """The process that the function is called in, once it is."""
-    file = folder / "pid"
-    return int(wait_for(lambda: file.read_text() if file.exists() else None, "the function"))
+    return wait_for(lambda: called(folder), "the function", 200)
+
+
+def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """Fails where an orchestrator ended too early; else 0."""
+    assert process.poll() is None, (folder / "orchestrator.log").read_text()
+    return 0
 
 
 def final(client: SyncPrefectClient, run: UUID) -> State | None:

@@ -67,8 +67,13 @@ class PrefectWorkPool:
 
     @property
     def seconds(self) -> float:
-        """How long an order may take, until it is done."""
-        return self.declared.pending + self.declared.timeout
+        """How long an order may take, once it is begun."""
+        return self.declared.timeout
+
+    @property
+    def pending(self) -> float:
+        """Seconds that may pass before it is begun."""
+        return self.declared.pending
 
     def carry_out(self, order: Order, stop: Stop) -> None:
         """See [lakehouse.compute.place.Place][]."""
