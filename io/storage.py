@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
+from lakehouse.credentials import (
+    NONE_GIVEN,
+    from_machine,
+    from_profile,
+    machine_may_be_asked,
+    tell_that_machine_is_asked,
+)
 from lakehouse.durations import parse_duration
 from lakehouse.errors import LakehouseError, SettingsError, StorageError, panics_raised
 from lakehouse.redaction import holds_credentials, names_secret, redacted
@@ -92,12 +99,14 @@ class Location:
         """Storage options for Delta's library; None: none."""
         if self.path:
             return dict(self.options) or None
+        self._see_credentials()
         # Without being made to, it doesn't look at profiles.
-        return {**self.options, **({"aws_force_credential_load": "true"} if _has_profile(self.options) else {})}
+        return {**self.options, **({"aws_force_credential_load": "true"} if from_profile(self.options) else {})}
 
     @property
     def polars(self) -> dict[str, Any]:
         """Keyword arguments for polars' readers and writers."""
+        self._see_credentials()
         renamed = {
             _POLARS[name]: round(_seconds(value) * 1000) if name in _DURATIONS else value
             for name, value in self.options.items()
@@ -107,7 +116,7 @@ class Location:
             renamed["max_retries"] = int(self.options["max_retries"])
         kept = {k: v for k, v in self.options.items() if k not in (*_POLARS, *_COMMITS, "max_retries")}
         # Polars would ask boto3 for credentials, wherever they are.
-        credentials = "auto" if not self.path and _has_profile(self.options) else None
+        credentials = "auto" if not self.path and from_profile(self.options) else None
         return {"storage_options": {**kept, **renamed} or None, "credential_provider": credentials}
 
     @property
@@ -131,6 +140,7 @@ class Location:
         if self.path:
             # Built by whoever writes first; listing a folder that isn't there is an error on disk and none on S3.
             return LocalStore(self.path, mkdir=True)
+        self._see_credentials()
         bucket, _, prefix = self.uri.removeprefix("s3://").partition("/")
         options = self.options
         backoff = {
@@ -168,6 +178,14 @@ class Location:
             # What a library says is chained, unless it says a secret.
             chained = error if str(error) == redacted(str(error), self._secrets) else None
             raise StorageError(f"{doing} {self.uri} failed: {reason}", hint=self._hint(error)) from chained
+
+    def _see_credentials(self) -> None:
+        """See that nobody waits for a machine's own credentials without a word, or against their will."""
+        if self.path or not from_machine(self.options):
+            return
+        if not machine_may_be_asked():
+            raise StorageError(f"there are no AWS credentials for {self.uri}", hint=NONE_GIVEN)
+        tell_that_machine_is_asked("s3://" + self.uri.removeprefix("s3://").partition("/")[0])
 
     @property
     def _secrets(self) -> tuple[str, ...]:
@@ -257,25 +275,9 @@ def _seconds(duration: str) -> float:
         ) from None
 
 
-_OWN_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-)
-
-
-def _has_profile(options: Mapping[str, str]) -> bool:
-    """Whether credentials have to come from a profile: a file of the user's, and nothing nearer."""
-    if "aws_access_key_id" in options or any(os.environ.get(name) for name in _OWN_CREDENTIALS):
-        return False
-    files = {"AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials", "AWS_CONFIG_FILE": "~/.aws/config"}
-    return any(Path(os.environ.get(name) or usual).expanduser().exists() for name, usual in files.items())
-
-
 def _profile(options: Mapping[str, str]) -> Any:
     """Credentials of a profile, which the object store by itself can't read; None: it finds its own."""
-    if not _has_profile(options):
+    if not from_profile(options):
         return None
     from obstore.auth.boto3 import Boto3CredentialProvider
 

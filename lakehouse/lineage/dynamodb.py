@@ -34,6 +34,7 @@ import boto3
 from botocore import exceptions as aws
 from botocore.config import Config
 
+from lakehouse.credentials import NONE_GIVEN, from_machine, machine_may_be_asked, tell_that_machine_is_asked
 from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import Fact, Status
 from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
@@ -353,6 +354,8 @@ class DynamoDBLineage:
         self._sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
 
     def _new_client(self) -> Any:
+        if from_machine({}) and machine_may_be_asked():
+            tell_that_machine_is_asked(f"dynamodb://{self.table}")
         try:
             # A session of its own: boto3's default one is not safe to make clients from in many threads.
             return boto3.session.Session().client(
@@ -393,7 +396,7 @@ class DynamoDBLineage:
             case aws.NoRegionError():
                 return "no AWS region is set", f"say dynamodb://{self.table}?region=... or set AWS_REGION"
             case aws.NoCredentialsError() | aws.PartialCredentialsError() | aws.CredentialRetrievalError():
-                return f"AWS credentials are missing: {error}", _LOG_IN
+                return f"AWS credentials are missing: {error}", NONE_GIVEN
             case aws.ConnectionError() | aws.HTTPClientError():
                 return (
                     f"can't be reached: {error}",
@@ -415,7 +418,7 @@ class DynamoDBLineage:
         if code == "AccessDeniedException":
             return f"may not be used with these credentials: {message}", f"allow {_ACTIONS} on the table"
         if code in _NOT_KNOWN:
-            return f"these AWS credentials don't hold ({code}): {message}", _LOG_IN
+            return f"these AWS credentials don't hold ({code}): {message}", NONE_GIVEN
         if isinstance(error, aws.ClientError) and not _passes(error):
             hint = f"see whether its keys are pk and sk, both strings: {self._cli('describe-table')}"
             return f"{operation} was refused ({code}): {message}", (hint if code == "ValidationException" else None)
@@ -453,7 +456,6 @@ _LEASES = {waiting: {"pk": {"S": "claims"}, "sk": {"S": name}} for waiting, name
 
 _KEYS = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
 
-_LOG_IN = "log in (aws sso login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 _ACTIONS = "dynamodb:Query, BatchGetItem, PutItem and BatchWriteItem"
 
