@@ -346,6 +346,24 @@ class Files:
                 found.setdefault(key, []).append(self._file(path, key, version))
         return found
 
+    @property
+    def in_bucket(self) -> bool:
+        """Whether they lie in a bucket."""
+        return self.pattern.startswith("s3://")
+
+    def may_hold(self, uri: str) -> bool:
+        """Whether what lies there is one of them, by its name.
+
+        Parameters:
+            uri: a path on disk, or ``s3://...``
+
+        Examples:
+            >>> Files("s3://lake/in/{partition}.csv").may_hold("s3://lake/in/2013-01-01.csv")
+            True
+        """
+        folder = f"{self._folder.target}/"
+        return uri.startswith(folder) and self._regex.fullmatch(uri.removeprefix(folder)) is not None
+
     def _file(self, path: str, key: str, version: str) -> RawFile:
         folder = self._folder
         local = None if folder.path is None else folder.path / path

@@ -22,6 +22,7 @@ from lakehouse.integrations.prefect.events import tell_observed
 from lakehouse.lake import Lakehouse
 from lakehouse.settings import THREADS
 from lakehouse.verbs import open_lakehouse
+from lakehouse.watching import Arrived, Pace, Watch, open_queue
 
 
 def _name() -> str:
@@ -157,6 +158,46 @@ def observe(selection: str | None = None) -> State[str]:
     if not changed:
         return Completed(name="Unchanged", message="nothing changed", data="nothing changed")
     message = f"changed: {shorten(changed)}"
+    return Completed(message=message, data=message)
+
+
+@flow(name="lakehouse-watch", flow_run_name=_name, persist_result=False)
+def watch(
+    selection: str | None = None,
+    queue: str | None = None,
+    poll: str = "5s",
+    sweep: str = "5m",
+    settle: str = "2s",
+    minutes: float | None = None,
+) -> State[str]:
+    """Watch external assets. What arrives is an event, which starts what is refreshed after its inputs.
+
+    Parameters:
+        selection: which of them, such as ``source.landing``; none: all
+        queue: the queue (SQS) that tells of objects in buckets: its URL or name; none: the setting, if there is one
+        poll: how often it looks where no queue tells; sweep: how often it looks elsewhere, for what a queue lost
+        settle: how long nothing has to arrive before a burst is over
+        minutes: how long it watches; none: until it is cancelled
+
+    Returns:
+        what arrived, in a line
+
+    Raises:
+        PlanError: the selection names no external asset
+    """
+    lake = open_lakehouse()
+    arrived: dict[str, int] = {}
+
+    def tell(changed: Arrived) -> None:
+        tell_observed(changed, flow_run.id, flow_run.name)
+        for key, found in changed.items():
+            arrived[key] = arrived.get(key, 0) + len(found)
+
+    watching = Watch(
+        lake, selection, queue=open_queue(queue or lake.settings.queue), pace=Pace.of(poll, sweep, settle), tell=tell
+    )
+    watching.run(None if minutes is None else 60 * minutes)
+    message = shorten(f"{key}: {count(number, 'partition')}" for key, number in arrived.items()) or "nothing arrived"
     return Completed(message=message, data=message)
 
 

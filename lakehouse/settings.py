@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         work_pool: the Prefect work pool that deployments run in
         compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
             ``{ work_pool = "ecs-extract", cpu = 1024, memory = 2048 }``; it outweighs what assets declare
+        queue: the queue (SQS) that tells of objects which arrive in buckets: its URL, or its name
     """
 
     # Pydantic's own errors would show what was given.
@@ -76,6 +77,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=4, ge=1)
     runner: str = THREADS
     work_pool: str | None = None
+    queue: str | None = None
     compute: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("compute")

@@ -51,7 +51,17 @@ def _app() -> App:
                 commands.docs,
             ),
         ),
-        (_BUILD, (commands.observe, commands.refresh, commands.backfill, commands.materialize, commands.deploy)),
+        (
+            _BUILD,
+            (
+                commands.observe,
+                commands.watch,
+                commands.refresh,
+                commands.backfill,
+                commands.materialize,
+                commands.deploy,
+            ),
+        ),
         (_KEEP, (commands.leases,)),
     ):
         for command in members:
@@ -82,7 +92,7 @@ def _state() -> App:
 def _usage(command: Callable[..., Any]) -> str:
     """How a command is called, as a pattern."""
     taken = {"asset": " ASSET", "selection": " SELECTION..."}.get(next(iter(signature(command).parameters)), "")
-    if command in (commands.ls, commands.status, commands.observe, commands.deploy):
+    if command in (commands.ls, commands.status, commands.observe, commands.watch, commands.deploy):
         taken = " [SELECTION...]"
     return f"Usage: lakehouse {command.__name__}{taken} [OPTIONS]"
 

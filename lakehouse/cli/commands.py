@@ -280,6 +280,64 @@ def observe(*selection: Selection, json: Json = False) -> ExitCode:
     return ExitCode.WELL
 
 
+def watch(
+    *selection: Selection,
+    queue: Annotated[
+        str | None,
+        Parameter(help="The queue (SQS) that tells of objects in buckets: its URL or name. Default: the setting."),
+    ] = None,
+    poll: Annotated[str, Parameter(help="How often to look at what no queue tells of.")] = "5s",
+    sweep: Annotated[str, Parameter(help="How often to look at what a queue tells of, for what it lost.")] = "5m",
+    settle: Annotated[str, Parameter(help="How long nothing has to arrive before a burst is over.")] = "2s",
+    once: Annotated[bool, Parameter(negative=(), help="Look once, and end.")] = False,
+    json: Json = False,
+) -> ExitCode:
+    """Watch external assets, and tell within seconds what arrives.
+
+    It is written down, and is an event in Prefect, which starts what is
+    refreshed after its inputs. It runs until it is stopped; a source declared
+    with Freshness(watched=True) is watched by a deployment instead.
+
+    Examples:
+
+      lakehouse watch
+      lakehouse watch source.landing --queue https://sqs.eu-central-1.amazonaws.com/123456789012/landing
+      lakehouse watch --poll 1m --once
+    """
+    from json import dumps
+
+    from lakehouse.display.formatting import extent
+    from lakehouse.integrations.prefect.events import heard, tell_observed
+    from lakehouse.lineage import new_id
+    from lakehouse.watching import Arrived, Pace, Watch, open_queue
+
+    lake, page = _lake(), Page(sys.stdout)
+    listening = heard()
+
+    def tell(arrived: Arrived) -> None:
+        if listening:
+            tell_observed(arrived, new_id(), f"watch {' '.join(arrived)}")
+        for key, found in arrived.items():
+            if json:
+                page.write(dumps({"asset": key, "changed": found.to_pairs()}) + "\n")
+            else:
+                page.print(f"{datetime.now(UTC):%H:%M:%S}  {key}  {extent(found)}")
+
+    keys = [asset.key for asset in _chosen(lake, selection)] or None
+    watching = Watch(
+        lake, keys, queue=open_queue(queue or lake.settings.queue), pace=Pace.of(poll, sweep, settle), tell=tell
+    )
+    if not json:
+        page.print(f"watching {', '.join(asset.key for asset in watching.sources)}")
+        if not listening:
+            page.print("no Prefect API is configured: what arrives is written down, and starts nothing")
+    if once:
+        watching.catch_up()
+    else:
+        watching.run()
+    return ExitCode.WELL
+
+
 def partitions(
     asset: AssetKey,
     *,

@@ -54,7 +54,7 @@ def source(
         tags: words to select it by
         owners: who answers for it
         group: a word to draw it with its like
-        freshness: when a deployed lakehouse looks at it: ``cron`` or ``every``
+        freshness: when a deployed lakehouse looks at it: ``cron`` or ``every``; or all the time: ``watched``
 
     Returns:
         The asset; with keywords, what makes one of a function.
@@ -360,6 +360,10 @@ class _Declaration:
             )
         if self.compute is not None and not isinstance(self.compute, Compute):
             raise DefinitionError(f"{where}: compute={self.compute!r} is no place", hint='e.g. WorkPool("ecs-extract")')
+        if self.freshness is not None and self.freshness.watched and self.layer is not Layer.SOURCE:
+            raise DefinitionError(
+                f"{where} can't be watched: only what others write can", hint="Freshness(after_inputs=True)"
+            )
         self._refuse_checks(where)
 
     def _refuse_partitions(self, where: str) -> None:

@@ -54,6 +54,8 @@ class Freshness:
             partitioned by time is built anew each time, for nothing else tells whether it is still right
         every: instead of ``cron``, the time between two refreshes
         after_inputs: instead of both, when one of its inputs publishes
+        watched: of an external asset, instead of these: a deployed lakehouse watches it all the time, and what arrives
+            starts within seconds what is refreshed after its inputs
         timezone: an IANA name; the clock that ``cron`` is of
 
     Raises:
@@ -68,6 +70,7 @@ class Freshness:
     cron: str | None = None
     every: timedelta | None = None
     after_inputs: bool = False
+    watched: bool = False
     timezone: str = "UTC"
 
     def __init__(
@@ -77,15 +80,19 @@ class Freshness:
         cron: str | None = None,
         every: timedelta | str | None = None,
         after_inputs: bool = False,
+        watched: bool = False,
         timezone: str = "UTC",
     ) -> None:
-        if sum((cron is not None, every is not None, after_inputs)) > 1:
-            raise DefinitionError("Freshness takes one of cron, every and after_inputs; more than one was given")
+        if sum((cron is not None, every is not None, after_inputs, watched)) > 1:
+            raise DefinitionError(
+                "Freshness takes one of cron, every, after_inputs and watched; more than one was given"
+            )
         set_ = object.__setattr__
         set_(self, "max_age", _duration("max_age", max_age))
         set_(self, "cron", cron)
         set_(self, "every", _duration("every", every))
         set_(self, "after_inputs", after_inputs)
+        set_(self, "watched", watched)
         try:
             ZoneInfo(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
@@ -111,7 +118,7 @@ class Freshness:
     @property
     def scheduled(self) -> bool:
         """Whether it says when the asset is refreshed."""
-        return self.cron is not None or self.every is not None or self.after_inputs
+        return self.cron is not None or self.every is not None or self.after_inputs or self.watched
 
 
 def _duration(name: str, given: timedelta | str | None) -> timedelta | None:

@@ -60,6 +60,11 @@ class Ready:
     apart: str | None
 
     @property
+    def keeps(self) -> bool:
+        """Whether some of it is kept where people find it."""
+        return bool(self.held) or self.apart is not None
+
+    @property
     def remark(self) -> str:
         """What there is to say of rows that lie in no partition."""
         if self.apart is None:
@@ -166,7 +171,7 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
                 since = later
     except StepError:
         # The table itself refused it. Of any other error only the log knows whether the commit arrived: files stay.
-        discard(attempt.table, staged)
+        discard(attempt.table, staged, held=ready.keeps)
         raise
     raise AssertionError("unreachable: the last try returns or raises")
 

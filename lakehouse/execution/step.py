@@ -156,8 +156,7 @@ def finish(attempt: Attempt, ready: Ready) -> StepResult:
             facts += publish(attempt, ready)
     with recording_failure(attempt, audit.passed, ready.pins, ready.held):
         unrecorded = record(attempt, facts)
-    kept_apart = bool(ready.held) or ready.apart is not None
-    discard(attempt.table, ready.candidate.staged, published=audit.passed, held=kept_apart)
+    discard(attempt.table, ready.candidate.staged, published=audit.passed, held=ready.keeps)
     return replace(
         StepResult.nothing(attempt.step),
         published=audit.passed,

@@ -67,11 +67,13 @@ class Sighting:
         asset: the asset
         versions: what changes whenever a partition does, by key
         files: its files, by key, where the source returns files
+        finder: what found them
     """
 
     asset: Asset
     versions: Mapping[str, str]
     files: Mapping[str, tuple[FoundFile, ...]]
+    finder: Finder | None = None
 
     def within(self, partitions: PartitionSet) -> Observed:
         """What there is of some partitions."""
@@ -117,6 +119,7 @@ def look(asset: Asset) -> Sighting:
         asset,
         {key: versions[given] for key, given in keys.items()},
         {key: files[given] for key, given in keys.items() if given in files},
+        found if isinstance(found, Finder) else None,
     )
 
 

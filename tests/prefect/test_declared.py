@@ -98,6 +98,17 @@ def test_external_assets_are_deployed_apart_from_others_of_their_group() -> None
     }
 
 
+def test_what_is_watched_is_deployed_by_itself() -> None:
+    landing = named(source, "landing", group="intake", freshness=Freshness(watched=True))
+    other = named(source, "other", group="intake", freshness=HOURLY)
+    raw = named(bronze, "raw", landing, other, group="intake", freshness=AFTER)
+    assert told(raw) == {
+        "watch-intake": ("when something arrives", ["source.landing"]),
+        "observe-intake": ("every 1h", ["source.other"]),
+        "refresh-intake": ("after source.landing, source.other", ["bronze.raw"]),
+    }
+
+
 def test_after_inputs_without_inputs_is_refused() -> None:
     with pytest.raises(DefinitionError, match=r"bronze\.a can't be refreshed after its inputs: it has none"):
         told(named(bronze, "a", freshness=AFTER))

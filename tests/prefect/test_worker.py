@@ -153,3 +153,78 @@ def test_a_schedule_fires_and_what_is_downstream_follows_each_publication(
     assert lake.load("gold.total").collect().item() == 40
     assert lake.load("bronze.orders").select(pl.len()).collect().item() == 3
     assert {fact.flow_run for fact in lake.lineage_store.facts("gold.total")} == {str(run.id) for run in follow}
+
+
+INTAKE = """
+from typing import Annotated
+from pathlib import Path
+
+import polars as pl
+
+from lakehouse import Daily, Freshness, bronze, silver, source
+from lakehouse.io import Csv, Files, RawFiles
+
+daily = Daily("2013-01-01", end="2013-02-01", column="date")
+
+
+@source(partitions=daily, freshness=Freshness(watched=True))
+def landing() -> Files:
+    return Files("in/{partition}/*.csv")
+
+
+@bronze(partitions=daily)
+def raw(landing: RawFiles) -> RawFiles:
+    return landing
+
+
+@silver(partitions=daily, freshness=Freshness(after_inputs=True))
+def lines(raw: Annotated[pl.LazyFrame, Csv()]) -> pl.LazyFrame:
+    return raw
+"""
+
+
+def test_what_arrives_starts_what_is_made_from_it_for_the_partitions_that_arrived(
+    server: SyncPrefectClient, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pool = make_pool(server, monkeypatch)
+    (shop.folder / f"{shop.name}.py").write_text(INTAKE)
+    sys.modules.pop(shop.name, None)
+    (shop.folder / "in").mkdir()
+    assert shop("deploy").code == 0
+    log = tmp_path / "worker.log"
+
+    def arrives(*days: int, parts: int = 1) -> None:
+        for day in days:
+            folder = shop.folder / f"in/2013-01-{day:02}"
+            folder.mkdir(exist_ok=True)
+            for part in range(parts):
+                (folder / f"{part}.csv").write_text(f"n\n{part}\n")
+
+    def ended(number: int) -> list[FlowRun] | None:
+        done = [
+            run for run in runs_of(server, "refresh-silver.lines") if run.state is not None and run.state.is_final()
+        ]
+        return sorted(done, key=lambda run: str(run.start_time)) if len(done) >= number else None
+
+    def watching() -> bool | None:
+        return (
+            any(run.state is not None and run.state.is_running() for run in runs_of(server, "watch-source.landing"))
+            or None
+        )
+
+    worker = prefect("worker", "start", "--pool", pool, "--type", "process", log=log, PREFECT_WORKER_QUERY_SECONDS="1")
+    try:
+        wait("the watcher", watching, [log])
+        arrives(1, 2, 3, parts=20)
+        wait("the refresh that follows a burst", lambda: ended(1), [log])
+        arrives(7)
+        first, second = wait("the refresh that follows a file", lambda: ended(2), [log])
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    assert [str(run.state.message).partition(";")[0] for run in (first, second) if run.state is not None] == [
+        "120 rows of 2 assets in 2 steps",
+        "2 rows of 2 assets in 2 steps",
+    ]
+    assert [run.created_by.type for run in (first, second) if run.created_by is not None] == ["AUTOMATION"] * 2
+    assert open_lakehouse().load("silver.lines").collect().height == 61

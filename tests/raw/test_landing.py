@@ -402,6 +402,21 @@ def test_of_two_who_land_the_same_day_one_wins_and_the_others_files_go(world: Wo
     assert len(world.stored()) == 1
 
 
+def test_what_is_held_back_stays_where_the_rest_is_in_conflict(world: World) -> None:
+    def meanwhile() -> Iterator[bytes]:
+        world.sends("2013-01-01", b"n\n2\n")
+        world.lands("2013-01-01")
+        yield b"n\n3\n"
+
+    world.sends("2013-01-01", meanwhile())
+    world.sends("2013-01-02", b"n\n1\n", size=7)
+    assert "failed" in world.lands("2013-01-01...2013-01-02")
+    (uri,) = {f.quarantine for f in world.lake.lineage_store.facts("bronze.raw") if f.quarantine}
+    table = world.lake.table(world.lake.graph["bronze.raw"])
+    held = listed(table, table.quarantined(str(uri)), DAYS, where="bronze.raw")
+    assert [file.read() for file in held] == [b"n\n1\n"]
+
+
 def test_wiped_and_renamed_files_go_with_their_rows(world: World, tmp_path: Path) -> None:
     for day in ("2013-01-01", "2013-01-02"):
         world.sends(day, b"n\n1\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -56,6 +56,20 @@ _WRITTEN: Final = "Written by `lakehouse deploy` from what the assets declare."
 _KEYS_AS_TAGS = 20
 """Prefect relates each tag to each event of a run, and takes 100 at most; more assets stand in the description."""
 
+_WATCHED: Final = timedelta(minutes=15)
+"""How long a run watches. The next one stands in line by then; where one is lost, it is what begins again."""
+
+_VERBS: Final[Mapping[str, str]] = {
+    flows.refresh.name: "Refreshes",
+    flows.observe.name: "Looks at",
+    flows.watch.name: "Watches, and tells",
+}
+
+_PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    flows.refresh.name: {"upstream": "stale"},
+    flows.watch.name: {"minutes": _WATCHED / timedelta(minutes=1)},
+}
+
 _PAGE = 200
 
 _POOL_HINT = "prefect work-pool create lakehouse --type process"
@@ -98,6 +112,8 @@ class Deployment:
                 return f"cron {cron} {zone}"
             case Freshness(every=timedelta() as every):
                 return f"every {format_duration(every)}"
+            case Freshness(watched=True):
+                return "when something arrives"
             case _:
                 return f"after {shorten(self.inputs)}"
 
@@ -108,8 +124,10 @@ class Deployment:
 
     @property
     def flow(self) -> Flow[..., Any]:
-        """What it runs: external assets are only looked at."""
-        return flows.observe if self.assets[0].external else flows.refresh
+        """What it runs: external assets are only looked at, or watched."""
+        if not self.assets[0].external:
+            return flows.refresh
+        return flows.watch if self.freshness is not None and self.freshness.watched else flows.observe
 
 
 @final
@@ -147,7 +165,8 @@ def declared(graph: AssetGraph) -> tuple[Deployment, ...]:
     together: dict[tuple[str, Freshness], list[Asset]] = {}
     for asset in graph:
         if asset.freshness is not None and asset.freshness.scheduled:
-            group = f"{'observe' if asset.external else 'refresh'}-{asset.group or asset.key}"
+            verb = "watch" if asset.freshness.watched else "observe" if asset.external else "refresh"
+            group = f"{verb}-{asset.group or asset.key}"
             together.setdefault((group, _schedule(asset.freshness)), []).append(asset)
     groups = [group for group, _ in together]
     found: dict[str, Deployment] = {}
@@ -219,6 +238,8 @@ def _schedule(freshness: Freshness) -> Freshness:
     """What of it says when, so that equal schedules are equal."""
     if freshness.after_inputs:
         return Freshness(after_inputs=True)
+    if freshness.watched:
+        return Freshness(watched=True)
     return Freshness(cron=freshness.cron, every=freshness.every, timezone=freshness.timezone)
 
 
@@ -315,12 +336,11 @@ def _spec(deployment: Deployment, base: _Base) -> _Spec:
     if len(assets) <= _KEYS_AS_TAGS:
         tags |= {asset.key for asset in assets}
     lines = [f"- **{asset.key}** {asset.description.partition(chr(10))[0]}".rstrip() for asset in assets]
-    external = deployment.flow is flows.observe
-    about = f"{'Looks at' if external else 'Refreshes'} {deployment.when}:\n\n" + "\n".join(lines)
+    about = f"{_VERBS[deployment.flow.name]} {deployment.when}:\n\n" + "\n".join(lines)
     return _Spec(
         description=f"{about}\n\n{_WRITTEN}",
         tags=frozenset(tags),
-        parameters={"selection": deployment.selection} | ({} if external else {"upstream": "stale"}),
+        parameters={"selection": deployment.selection} | dict(_PARAMETERS.get(deployment.flow.name, {})),
         schedule=[one.schedule.model_dump(mode="json") for one in schedules],
         work_pool=base.pool,
         job_variables=base.variables,
@@ -338,6 +358,8 @@ def _schedules(deployment: Deployment) -> list[DeploymentScheduleCreate]:
     if freshness.after_inputs:
         return []
     schedule: CronSchedule | IntervalSchedule
+    if freshness.watched:
+        freshness = Freshness(every=_WATCHED)
     if freshness.every is not None:
         anchor = _ANCHOR.replace(tzinfo=ZoneInfo(freshness.timezone))
         schedule = IntervalSchedule(interval=freshness.every, anchor_date=anchor, timezone=freshness.timezone)
@@ -422,6 +444,8 @@ def _settle(
         # What a person has paused stays paused.
         paused = there is not None and bool(there.schedules) and not any(one.active for one in there.schedules)
         id = _write(client, deployment, spec, paused=paused)
+        if there is None and deployment.flow is flows.watch:
+            client.create_flow_run_from_deployment(id)  # its schedule begins in a quarter of an hour at the latest
         wanted = _automation(deployment, id)
         if not _same(wanted, automations):
             client.delete_resource_owned_automations(f"prefect.deployment.{id}")
@@ -458,7 +482,7 @@ def _remove(client: SyncPrefectClient, id: UUID) -> None:
 
 def _deployments(client: SyncPrefectClient) -> Iterator[DeploymentResponse]:
     """All deployments of the flows that assets can declare one of."""
-    flow = FlowFilter(name=FlowFilterName(any_=[flows.refresh.name, flows.observe.name]))
+    flow = FlowFilter(name=FlowFilterName(any_=[flows.refresh.name, flows.observe.name, flows.watch.name]))
     offset = 0
     while page := client.read_deployments(flow_filter=flow, limit=_PAGE, offset=offset):
         yield from page

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from prefect.context import FlowRunContext
 from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.execution.home import RunInfo
@@ -54,6 +55,11 @@ def resource_id(asset: str) -> str:
         'lakehouse.asset.silver.flights'
     """
     return f"lakehouse.asset.{asset}"
+
+
+def heard() -> bool:
+    """Whether there is anybody to tell: a Prefect API is configured."""
+    return bool(PREFECT_API_URL.value())
 
 
 def tell_published(asset: Asset, result: StepResult, run: RunInfo) -> None:

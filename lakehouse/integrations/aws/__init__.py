@@ -1,0 +1,1 @@
+"""What connects lakehouse to AWS beyond its storage: news of objects in buckets."""
