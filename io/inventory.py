@@ -18,11 +18,13 @@ from lakehouse.io.layout import (
     LOG,
     QUARANTINE,
     RESTART,
+    checkpoint_of,
     in_log,
     landed_by,
     quarantine_of,
     staged_folder,
     staged_in,
+    unfinished,
     version_of,
 )
 from lakehouse.io.storage import Location
@@ -38,6 +40,7 @@ class Kind(StrEnum):
     ROWS = "rows"
     LEFTOVER = "leftover"
     QUARANTINED = "quarantined"
+    LOG = "log"
 
 
 @final
@@ -144,6 +147,40 @@ def _raw_files(
         else:
             found.append(StoredFile(Kind.LEFTOVER, uri, size, at))
     return found
+
+
+def spare_log(table: DeltaLakeTable) -> list[StoredFile]:
+    """Files of a table's log that say what others of it say too, or nothing.
+
+    Commits stay: they hold the facts, and by them any version can be opened. Of checkpoints, by which that is quick,
+    the newest two stay, one of each so many versions, and those that no commits lead up to. What a writer that was
+    killed left of a commit is read by nobody.
+
+    Raises:
+        StorageError: it can't be reached
+    """
+    with table.location.reaching("listing"):
+        listed = [found for found in _list(table.location) if in_log(found[0])]
+    commits = {version for path, _, _ in listed if (version := version_of(path)) is not None}
+    checkpoints = {path: version for path, _, _ in listed if (version := checkpoint_of(path)) is not None}
+    versions = sorted(set(checkpoints.values()))
+    kept = {*versions[-2:], *({version // _APART: version for version in versions}.values())}
+    kept |= {version for version in versions if not _led_up_to(version, versions, commits)}
+    spare = {path for path, version in checkpoints.items() if version not in kept}
+    spare |= {path for path, _, _ in listed if unfinished(path)}
+    return [
+        StoredFile(Kind.LOG, f"{table.uri}/{path}", size, written) for path, size, written in listed if path in spare
+    ]
+
+
+_APART = 200
+"""Versions between checkpoints that stay: so many commits are read at most to open an old one."""
+
+
+def _led_up_to(version: int, checkpoints: Sequence[int], commits: Collection[int]) -> bool:
+    """Whether commits alone lead to a version, from the beginning or from the checkpoint before it."""
+    before = max((one for one in checkpoints if one < version), default=-1)
+    return all(one in commits for one in range(before + 1, version + 1))
 
 
 def clock(table: DeltaLakeTable) -> datetime:
@@ -338,4 +375,4 @@ def _elsewhere(start: Location, end: Location) -> StorageError:
     )
 
 
-__all__ = ["Inventory", "Kind", "StoredFile", "clock", "delete", "exists", "inventory", "move", "same"]
+__all__ = ["Inventory", "Kind", "StoredFile", "clock", "delete", "exists", "inventory", "move", "same", "spare_log"]

@@ -2,7 +2,7 @@
 
 silver/flights/                    the table
 ├── _delta_log/                    its log: a file for each version
-├── staged-<attempt>/              what an attempt wrote; published, its files stay here
+├── _staged-<attempt>/             what an attempt wrote; published, its files stay here
 │   ├── order.json                 while it is made elsewhere: what is to be done
 │   └── manifest.json              and how it ended, written last
 └── _files/_partition=<token>/     of a raw asset: the files themselves, as they were sent
@@ -35,7 +35,8 @@ MANIFEST: Final = "manifest.json"
 NOTES: Final = (ORDER, MANIFEST)
 """What is written beside a candidate, and goes once it is published."""
 
-_STAGED: Final = "staged-"
+_STAGED: Final = "_staged-"
+"""Likewise; tables that 0.1 wrote to have such folders without the underscore."""
 _MARK: Final = "Partitions: "
 
 
@@ -74,6 +75,27 @@ def version_of(path: str) -> int | None:
     return int(found[1]) if found else None
 
 
+def checkpoint_of(path: str) -> int | None:
+    """The version that a file of the log is a checkpoint of, or a part of one; None: it is another file.
+
+    Examples:
+        >>> checkpoint_of(checkpoint_file(7)), checkpoint_of(log_file(7))
+        (7, None)
+    """
+    found = re.search(r"(?:^|/)(\d{20})\.checkpoint\.(?:[^/]+\.)?parquet$", path)
+    return int(found[1]) if found else None
+
+
+def unfinished(path: str) -> bool:
+    """Whether a file of the log is one that a writer had begun, and not yet given its name.
+
+    Examples:
+        >>> unfinished("_delta_log/_commit_9f.json.tmp"), unfinished(log_file(7))
+        (True, False)
+    """
+    return re.search(r"/_commit_[^/]*\.tmp$|#\d+$", path) is not None
+
+
 def in_log(path: str) -> bool:
     """Whether a path within the table is one of its log."""
     return path.startswith(f"{LOG}/")
@@ -88,10 +110,10 @@ def staged_in(path: str) -> str | None:
     """The folder of the attempt that a path within the table is of; None: of none.
 
     Examples:
-        >>> staged_in("staged-1f/_partition=2013-01-01/0.parquet"), staged_in("notes.txt")
-        ('staged-1f', None)
+        >>> [staged_in(path) for path in ("_staged-1f/_partition=2013-01-01/0.parquet", "staged-1f/0.parquet", "a.txt")]
+        ['_staged-1f', 'staged-1f', None]
     """
-    found = re.match(rf"{_STAGED}[^/]+", path)
+    found = re.match(rf"_?{_STAGED[1:]}[^/]+", path)
     return found[0] if found else None
 
 
@@ -157,7 +179,7 @@ def landed_by(path: str) -> str | None:
     """The attempt that landed a file which a raw asset keeps; None: the path within the table is no such file.
 
     Examples:
-        >>> landed_by(raw_file("2013-01-01", "1f", "flights.csv")), landed_by("staged-1f/0.parquet")
+        >>> landed_by(raw_file("2013-01-01", "1f", "flights.csv")), landed_by("_staged-1f/0.parquet")
         ('1f', None)
     """
     return path.split("/")[-2] if path.startswith(f"{_FILES}/") and path.count("/") >= 2 else None

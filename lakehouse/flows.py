@@ -20,6 +20,8 @@ from lakehouse.execution.run import Run
 from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.integrations.prefect.events import tell_observed
 from lakehouse.lake import Lakehouse
+from lakehouse.maintenance import Maintenance
+from lakehouse.redaction import logger
 from lakehouse.settings import THREADS
 from lakehouse.verbs import open_lakehouse
 from lakehouse.watching import Arrived, Pace, Watch, open_queue
@@ -198,6 +200,33 @@ def watch(
     )
     watching.run(None if minutes is None else 60 * minutes)
     message = shorten(f"{key}: {count(number, 'partition')}" for key, number in arrived.items()) or "nothing arrived"
+    return Completed(message=message, data=message)
+
+
+@flow(name="lakehouse-maintain", flow_run_name=_name, persist_result=False)
+def maintain(selection: str | None = None, keep: str | None = None, dry_run: bool = False) -> State[str]:
+    """Tidy up: what a retention no longer asks for, and what nobody needs. It can run beside everything else.
+
+    Parameters:
+        selection: which assets; none: all
+        keep: how far back old versions are kept, such as ``90d``; none: what the setting ``retention`` says
+        dry_run: only say what would be done
+
+    Returns:
+        what was done, in a line
+
+    Raises:
+        LakehouseError: a retention that can't be
+    """
+    change = Maintenance(open_lakehouse()).maintain(selection, keep=keep)
+    log = logger("lakehouse.maintain")
+    for about, text in [*((action.about, action.text) for action in change.actions), *(("", n) for n in change.notes)]:
+        log.info("%s", f"{about} {text}".strip())
+    if not dry_run:
+        change.apply()
+    if not change:
+        return Completed(name="Unchanged", message="nothing to do", data="nothing to do")
+    message = f"{count(len(change.actions), 'thing')} {'to be done' if dry_run else 'done'}"
     return Completed(message=message, data=message)
 
 

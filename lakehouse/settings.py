@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableError
 
 from lakehouse.definitions.compute import read_compute
+from lakehouse.durations import parse_duration
 from lakehouse.errors import DefinitionError, SettingsError
 from lakehouse.planning.request import CHUNK
 from lakehouse.redaction import MASK, holds_credentials, redacted
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
         engine: what walks plans: ``prefect`` or ``inline``
         chunk: partitions in a step, at most
         workers: steps at a time
+        retention: how far back ``state retain`` and ``maintain`` keep old versions, such as ``90d``; None: nobody has
+            said
         runner: where Prefect runs steps: ``threads``, or ``dask://host:port``, a Dask cluster's scheduler
         work_pool: the Prefect work pool that deployments run in
         compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
@@ -75,6 +78,7 @@ class Settings(BaseSettings):
     engine: Literal["prefect", "inline"] = "prefect"
     chunk: int = Field(default=CHUNK, ge=1)
     workers: int = Field(default=4, ge=1)
+    retention: str | None = None
     runner: str = THREADS
     work_pool: str | None = None
     queue: str | None = None
@@ -90,6 +94,13 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"{error.message}; {error.hint}" if isinstance(error, DefinitionError) else error
                 ) from None
+        return value
+
+    @field_validator("retention")
+    @classmethod
+    def _a_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
         return value
 
     @field_validator("runner")

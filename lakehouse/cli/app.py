@@ -62,7 +62,7 @@ def _app() -> App:
                 commands.deploy,
             ),
         ),
-        (_KEEP, (commands.leases,)),
+        (_KEEP, (commands.leases, maintenance.maintain)),
     ):
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
@@ -92,7 +92,8 @@ def _state() -> App:
 def _usage(command: Callable[..., Any]) -> str:
     """How a command is called, as a pattern."""
     taken = {"asset": " ASSET", "selection": " SELECTION..."}.get(next(iter(signature(command).parameters)), "")
-    if command in (commands.ls, commands.status, commands.observe, commands.watch, commands.deploy):
+    several = (commands.ls, commands.status, commands.observe, commands.watch, commands.deploy, maintenance.maintain)
+    if command in several:
         taken = " [SELECTION...]"
     return f"Usage: lakehouse {command.__name__}{taken} [OPTIONS]"
 

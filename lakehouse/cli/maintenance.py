@@ -146,6 +146,30 @@ def retain(
     return _do(found, dry_run=dry_run, yes=yes, json=json)
 
 
+def maintain(
+    *selection: Selection,
+    keep: Annotated[str | None, Parameter(help="How far back: 12h, 90d, 8w. Default: the setting retention.")] = None,
+    versions: Annotated[int | None, Parameter(validator=Number(gte=1), help="How many versions, at least.")] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> ExitCode:
+    """Tidy up: what a retention no longer asks for, and what nobody needs.
+
+    That is: what `lakehouse state retain` removes, if a retention is said or set;
+    files of killed runs; needless checkpoints of tables' logs; staging databases
+    that killed dbt runs left in Glue. Nothing younger than a day goes, nor what a
+    run at work may read or has written, so that it can be called at any time.
+
+    Examples:
+
+      lakehouse maintain --dry-run
+      lakehouse maintain 'silver.*' --keep 30d --yes
+    """
+    found = _maintenance().maintain(" ".join(selection) or None, keep=keep, versions=versions)
+    return _do(found, dry_run=dry_run, yes=yes, json=json)
+
+
 def rebuild(*selection: Selection, dry_run: DryRun = False, yes: Yes = False, json: Json = False) -> ExitCode:
     """Rebuild lineage from the tables' own logs, as far as it is missing or wrong.
 

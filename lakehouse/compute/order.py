@@ -1,8 +1,8 @@
 """Orders: all that somebody elsewhere has to know of a step, and what they leave when it is done. Both are JSON.
 
-<table>/staged-<attempt>/order.json      what is to be done, written before anybody is asked to
-<table>/staged-<attempt>/...             the rows, as the other end stages them
-<table>/staged-<attempt>/manifest.json   how it ended, written last
+<table>/_staged-<attempt>/order.json      what is to be done, written before anybody is asked to
+<table>/_staged-<attempt>/...             the rows, as the other end stages them
+<table>/_staged-<attempt>/manifest.json   how it ended, written last
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
 from lakehouse.definitions.asset import Asset, Context
 from lakehouse.partitions import PartitionSet
@@ -83,4 +83,41 @@ class Builder(Protocol):
 
     def release(self, requests: Sequence[BuildRequest]) -> None:
         """Let go of what was made; everything worth keeping is published by now."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Remnant:
+    """What a builder's call leaves until it is released; of a run that was killed it stays.
+
+    Parameters:
+        what: what it is, in words
+        run: id of the run
+        remove: removes it; gone already, it does nothing
+    """
+
+    what: str
+    run: str
+    remove: Callable[[], None] = field(repr=False, compare=False)
+
+
+@runtime_checkable
+class LeavesBehind(Protocol):
+    """A builder that works where others see what it leaves behind, such as in a catalog."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        ...
+
+    def remnants(self, table: TableReader) -> Sequence[Remnant]:
+        """What its calls have there just now, be their run over or not.
+
+        Parameters:
+            table: where an asset of its own is published
+
+        Raises:
+            StepError, StorageError: it can't be looked at
+        """
         ...

@@ -32,7 +32,7 @@ from lakehouse.display.page import columns, labelled
 from lakehouse.display.plans import grouped
 from lakehouse.errors import shorten
 from lakehouse.lineage import Status
-from lakehouse.partitions import PartitionSet
+from lakehouse.partitions import PartitionSet, Static
 
 _WARNING = "warning"
 
@@ -169,11 +169,12 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
     if one.waiting is not None:
         yield Text("waiting", QUIET), f"{_where(one.asset, one.waiting.partitions)}: {one.waiting}"
     if one.outside:
-        text = (
-            f"{one.asset.key}: stored, but not declared (any more), so nothing is made from it: {shorten(one.outside)}"
-        )
+        key = one.asset.key
+        text = f"{key}: stored, but not declared (any more), so nothing is made from it: {shorten(one.outside)}"
         named = " ".join(f"--partition={shlex.quote(words)}" for words in one.outside[:3])
-        text += f"\nremove: lakehouse state wipe {one.asset.key} {named}"
+        text += f"\nremove: lakehouse state wipe {key} {named}"
+        if isinstance(one.asset.partitions, Static):
+            text += f"\nor let another key take it over: lakehouse state rename-partition {key} OLD NEW"
         yield Text("outside", QUIET), text
     for check in one.checks:
         if not check.passed and not check.blocking:

@@ -153,7 +153,7 @@ def _place_of(uri: str, options: Mapping[str, str] | None) -> tuple[Table, str]:
     table, _, rest = uri.removesuffix(f"/{ORDER}").rpartition("/")
     folder = staged_in(rest)
     if not table or folder is None or not uri.endswith(f"/{ORDER}"):
-        raise ComputeError(f"{uri} is no order", hint="orders lie at <table>/staged-<attempt>/order.json")
+        raise ComputeError(f"{uri} is no order", hint="orders lie at <table>/_staged-<attempt>/order.json")
     return open_table(table, partitioned=False, options=options), folder.partition("-")[2]
 
 

@@ -308,11 +308,21 @@ class Standing:
 
     @property
     def begun(self) -> datetime:
-        """When its run began, as its id says; if it doesn't, at the beginning of time."""
-        try:
-            return datetime.fromtimestamp(int(self.lease.run[:12], 16) / 1000, UTC)
-        except (ValueError, OverflowError, OSError):
-            return datetime.fromtimestamp(0, UTC)
+        """When its run began."""
+        return run_begun(self.lease.run)
+
+
+def run_begun(run: str) -> datetime:
+    """When a run began, as its id says; if it doesn't, at the beginning of time.
+
+    Examples:
+        >>> run_begun("013bf1a6e400" + 20 * "0").isoformat()
+        '2013-01-01T00:00:00+00:00'
+    """
+    try:
+        return datetime.fromtimestamp(int(run[:12], 16) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def standing(lineage: LineageStore) -> list[Standing]:

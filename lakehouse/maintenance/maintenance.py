@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.selection import Targets
-from lakehouse.maintenance import rebuilding, removal, renaming, retention
+from lakehouse.maintenance import rebuilding, removal, renaming, retention, upkeep
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.workspace import Workspace
 from lakehouse.partitions import PartitionSelection
@@ -117,9 +117,30 @@ class Maintenance:
             versions: how many versions
 
         Raises:
-            LakehouseError: neither is said, or a retention that can't be
+            LakehouseError: neither is said, nor is there the setting ``retention``; or a retention that can't be
         """
         return retention.retain(Workspace(self.lake, now=self.now), targets, keep=keep, versions=versions)
+
+    def maintain(
+        self, targets: Targets | None = None, *, keep: timedelta | str | None = None, versions: int | None = None
+    ) -> Change:
+        """Tidy up, beside whatever runs: what a retention no longer asks for, and what nobody needs.
+
+        That is what [Maintenance.retain][] removes, if a retention is said or set; what attempts that were killed had
+        staged; checkpoints of tables' logs beyond the newest two and one of each 200 versions; and staging databases
+        that dbt runs which were killed left in a catalog. Nothing younger than a day is removed, nor what a run that is
+        at work may read or has written. What can't be read is left as it is, and noted.
+
+        Parameters:
+            targets: which assets; None: all
+            keep: how far back; ``versions``: how many versions; both as [Maintenance.retain][] takes them; None: what
+                the setting ``retention`` says, and if it says nothing, all versions are kept
+            versions: how many versions
+
+        Raises:
+            LakehouseError: a retention that can't be
+        """
+        return upkeep.maintain(Workspace(self.lake, now=self.now), targets, keep=keep, versions=versions)
 
     def rebuild(self, targets: Targets | None = None) -> Change:
         """Record again what the tables' own logs say, as far as lineage doesn't know it.

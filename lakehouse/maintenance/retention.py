@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.selection import Targets
 from lakehouse.durations import format_duration, parse_duration
-from lakehouse.errors import (
-    LakehouseError,
-)
+from lakehouse.errors import LakehouseError, StepError, StorageError, count
 from lakehouse.lineage.reads import Read
 from lakehouse.lineage.state import superseded
 from lakehouse.maintenance.changes import Action, Change
@@ -25,42 +23,98 @@ from lakehouse.partitions import PartitionSet
 if TYPE_CHECKING:
     from lakehouse.io.delta import DeltaLakeTable
     from lakehouse.io.inventory import Inventory, StoredFile
+    from lakehouse.settings import Settings
 
 
 def retain(
     work: Workspace, targets: Targets | None = None, *, keep: timedelta | str | None = None, versions: int | None = None
 ) -> Change:
     """See [Maintenance.retain][]."""
-    age = _age(keep)
-    if age is None and versions is None:
-        raise LakehouseError("say what to keep", hint="--keep 90d, --versions 10, or both")
-    if versions is not None and versions < 1:
-        raise LakehouseError(f"{versions} versions can't be kept; 1 is the least")
+    retention = Retention.of(keep, versions, work.lake.settings)
+    if not retention:
+        raise LakehouseError("say what to keep", hint="--keep 90d, --versions 10, or both; or the setting retention")
     actions: list[Action] = []
     notes: list[str] = []
-    for asset in work.assets(targets):
-        _retain(work, asset, age, versions, actions, notes)
-    said = [str(keep)] if age else []
-    if versions is not None:
-        said.append("1 version" if versions == 1 else f"{versions} versions")
-    return Change(f"keep {' and '.join(said)}", tuple(actions), tuple(notes), destructive=True)
+    assets = work.assets(targets)
+    for asset in assets:
+        found: list[Action] = []
+        try:
+            retain_asset(work, asset, retention, found, notes)
+        except (StorageError, StepError) as error:
+            if len(assets) == 1:
+                raise
+            notes.append(f"{asset.key}: left as it is: {error.message}")
+        else:
+            actions += found
+    return Change(f"keep {retention}", tuple(actions), tuple(notes), destructive=True)
 
 
-def _retain(
-    work: Workspace, asset: Asset, age: timedelta | None, versions: int | None, actions: list[Action], notes: list[str]
-) -> None:
+@final
+@dataclass(frozen=True)
+class Retention:
+    """What is kept, besides what is current or pinned.
+
+    Parameters:
+        age: versions that were current within it; None: it doesn't go by age
+        versions: how many of the newest versions; None: it doesn't go by number
+        said: the age, as it was said
+    """
+
+    age: timedelta | None = None
+    versions: int | None = None
+    said: str = ""
+
+    @classmethod
+    def of(cls, keep: timedelta | str | None, versions: int | None, settings: Settings) -> Retention:
+        """What is asked for; where nothing is, what settings say.
+
+        Raises:
+            LakehouseError: a retention that can't be
+        """
+        if versions is not None and versions < 1:
+            raise LakehouseError(f"{versions} versions can't be kept; 1 is the least")
+        if keep is None and versions is None:
+            keep = settings.retention
+        return cls(_age(keep), versions, "" if keep is None else str(keep))
+
+    def __bool__(self) -> bool:
+        return self.age is not None or self.versions is not None
+
+    def __str__(self) -> str:
+        number = "" if self.versions is None else count(self.versions, "version")
+        return " and ".join(filter(None, [self.said, number]))
+
+
+def delete_leftovers(work: Workspace, asset: Asset, actions: list[Action], there: Inventory | None = None) -> None:
+    """What attempts that were killed left behind: not what one that may still be at work has staged."""
     from lakehouse.io.inventory import inventory
 
     known = work.look(asset)
+    # Before it is looked at what lies there: what a run has staged then, and publishes meanwhile, is none.
+    before = min([work.now - GRACE, *work.begun(asset)])
+    there = there or inventory(known.table)
+    if not there.complete:
+        return
+    left = [file for file in there.files if file.kind == "leftover" and file.written < before]
+    delete(work, asset, known, "file", "that killed runs left behind", left, actions)
+
+
+def retain_asset(work: Workspace, asset: Asset, retention: Retention, actions: list[Action], notes: list[str]) -> None:
+    """What a retention no longer asks for of one asset."""
+    from lakehouse.io.inventory import inventory
+
+    known = work.look(asset)
+    begun = work.begun(asset)
     there = inventory(known.table)
     pins = _pins(work, asset, known)
-    oldest = None if age is None else work.now - max(age, _GRACE)
+    versions = retention.versions
+    oldest = None if retention.age is None else work.now - max(retention.age, GRACE)
     if there.complete:
         # A run may read what was there when it began.
-        read = min([work.now - _GRACE if oldest is None else oldest, *work.begun(asset)])
+        read = min([work.now - GRACE if oldest is None else oldest, *begun])
         kept = _kept(there, read, versions, work.now)
-        unused, pinned = _unused(asset, there, kept, pins, work.now - _GRACE)
-        _delete(work, asset, known, "file", "of rows that no kept version needs", unused, actions)
+        unused, pinned = _unused(asset, there, kept, pins, work.now - GRACE)
+        delete(work, asset, known, "file", "of rows that no kept version needs", unused, actions)
         if pinned:
             notes.append(
                 f"{asset.key}: {files_of('file', pinned)} of older versions kept, for what is published now was made "
@@ -68,15 +122,14 @@ def _retain(
             )
     else:
         notes.append(f"{asset.key}: no rows are removed, for the table's log doesn't go back to its beginning")
-    left = [f for f in there.files if there.complete and f.kind == "leftover" and f.written < work.now - _GRACE]
-    _delete(work, asset, known, "file", "that killed runs left behind", left, actions)
+    delete_leftovers(work, asset, actions, there)
     if oldest is None:
         return
     telling = (*known.everything.rejected, *known.everything.current)
     held = {f.quarantine.rpartition("/")[2] for _, f in telling if f.quarantine}
     old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
     old = [f for f in old if f.held_in not in held]
-    _delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)
+    delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)
     spare = superseded(known.everything.partitions, known.facts, [pin.version for pin in pins])
     recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}
     ids = [f.id for f in spare if f.finished < oldest and f.id in recorded]
@@ -85,7 +138,7 @@ def _retain(
         actions.append(replace(drop, do=partial(_if_old, work, known.table, drop.do)))
 
 
-def _delete(
+def delete(
     work: Workspace,
     asset: Asset,
     known: KnownAsset,
@@ -94,11 +147,12 @@ def _delete(
     files: Sequence[StoredFile],
     actions: list[Action],
 ) -> None:
-    from lakehouse.io.inventory import delete
+    """Have files of an asset's table deleted, if there are any; see [_if_old][]."""
+    from lakehouse.io.inventory import delete as remove
 
     if files:
         text = f"{files_of(noun, files)} {which} removed"
-        do = partial(_if_old, work, known.table, partial(delete, known.table, files))
+        do = partial(_if_old, work, known.table, partial(remove, known.table, files))
         actions.append(Action(asset.key, text, do, tuple(f.uri for f in files)))
 
 
@@ -124,8 +178,10 @@ def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
     names = {asset.key, *known.state.formerly}
     readers = {fact.asset for name in names for fact in work.lake.lineage_store.built_from(name)}
     readers |= {consumer.key for consumer in work.lake.graph.consumers(asset)}
+    # Of what was partitioned otherwise it isn't known which of its files hold what was read.
+    before = known.state.meaning.before
     return [
-        _pin(read.version, read)
+        _Pin(read.version, None) if before is not None and read.version <= before else _pin(read.version, read)
         for consumer in work.lake.graph
         if consumer.key in readers
         for part, fact in work.look(consumer).everything.current
@@ -134,7 +190,8 @@ def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
     ]
 
 
-_GRACE = timedelta(days=1)
+GRACE = timedelta(days=1)
+"""Nothing that is younger is removed: somebody may be at work on it."""
 _SKEW = timedelta(hours=1)
 
 

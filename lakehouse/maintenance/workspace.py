@@ -159,6 +159,10 @@ class Workspace:
     def _leases(self) -> list[Standing]:
         return standing(self.lake.lineage_store)
 
+    def runs(self) -> set[str]:
+        """The runs that are at work just now, looked up anew."""
+        return {one.lease.run for one in standing(self.lake.lineage_store) if not one.over}
+
     def drop(self, asset: str, ids: Sequence[str]) -> Action:
         text = f"{len(ids):,} fact{'' if len(ids) == 1 else 's'} removed from lineage"
         return Action(asset, text, partial(self.lake.lineage_store.remove, asset, ids), tuple(ids))

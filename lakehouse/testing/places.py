@@ -197,7 +197,7 @@ class PlaceConformance:
             return []
         listed = [str(found["path"]) for page in location.store().list() for found in page]
         used = {uri.removeprefix(f"{table.uri}/") for uri in table.files()} if table.version() is not None else set()
-        return [path for path in listed if path.startswith("staged-") and path not in used]
+        return [path for path in listed if path.startswith("_staged-") and path not in used]
 
     # ── what goes well ────────────────────────────────────────────────────────────────────
 

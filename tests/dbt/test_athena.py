@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 from uuid import uuid4
@@ -22,10 +22,12 @@ from lakehouse.assets.silver import airlines, airports, flights, weather
 from lakehouse.errors import SchemaViolation, SettingsError
 from lakehouse.execution.run import Run
 from lakehouse.integrations.dbt import DbtProject, dbt_assets
-from lakehouse.integrations.dbt.athena import PREFIX
+from lakehouse.integrations.dbt.athena import PREFIX, Athena
 from lakehouse.integrations.dbt.glue import from_glue, to_glue
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Fact, Status
+from lakehouse.lineage.leases import Leases
+from lakehouse.maintenance import Maintenance
 from tests.dbt.toys import ALL, HOLDS, PROJECT, ROWS, SOURCES, orders, write
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
@@ -376,6 +378,34 @@ def test_an_interrupt_leaves_nothing_behind(lake: Lakehouse, monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         build(lake, "gold.sums")
     assert lake.table(lake.graph["gold.sums"]).version() is None
+
+
+def test_what_a_killed_run_left_in_glue_goes_once_it_is_over(
+    lake: Lakehouse, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Athena, "remove", lambda _: None)
+        run = build(lake, "gold.sums", BAD)
+    (left,) = service.databases
+    # Another lakehouse's, in the same catalog: nobody here knows whether its run is over.
+    others = f"{PREFIX}{'0' * 32}_theirs"
+    service.glue.create_database(DatabaseInput={"Name": others})
+
+    def told(now: datetime | None) -> list[str]:
+        found = Maintenance(lake, now=now).maintain("gold.sums").actions
+        return [action.text for action in found if "Glue" in action.text]
+
+    later = datetime.now(UTC) + timedelta(days=2)
+    assert told(None) == []
+    with Leases(lake.lineage_store, run.id) as leases:
+        leases.take_parts({"gold.sums": None}, None)
+        assert told(later) == []
+    assert told(later) == [f"the Glue database {left} removed, which a killed run left"]
+    Maintenance(lake, now=later).maintain("gold.sums").apply()
+    assert service.databases == [others]
+    assert service.staged == []
+    assert told(later) == []
+    service.glue.delete_database(Name=others)
 
 
 def test_glue_out_of_reach_is_one_error(lake: Lakehouse, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

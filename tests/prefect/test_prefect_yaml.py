@@ -37,7 +37,7 @@ def test_it_writes_the_flows_and_a_second_call_changes_nothing(client: SyncPrefe
 
     deploy_all()
     first = seen()
-    assert set(first) == {"refresh", "backfill", "materialize", "step"}
+    assert set(first) == {"refresh", "backfill", "materialize", "maintain", "step"}
     assert first["refresh"]["parameters"] == {"selection": "+gold.*"}
     assert first["backfill"]["parameter_openapi_schema"]["required"] == ["selection", "start_date", "end_date"]
     assert {one["work_pool_name"] for one in first.values()} == {"lakehouse"}

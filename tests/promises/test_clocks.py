@@ -206,7 +206,7 @@ def test_a_retention_by_a_clock_that_is_ahead_removes_nothing(lake: Lakehouse, m
     with pytest.raises(LakehouseError, match=r"clock of this machine is .* ahead"):
         change.apply()
     assert sorted(folder.rglob("*.parquet")) == before
-    assert not list(folder.glob("staged-clock*"))
+    assert not list(folder.glob("_staged-clock*"))
 
 
 def test_versions_are_as_old_as_storage_says(lake: Lakehouse) -> None:

@@ -385,7 +385,7 @@ def test_older_versions_stay_readable_and_retention_knows_its_files(lake: Lakeho
     later = datetime(2100, 1, 1, tzinfo=UTC)
     Maintenance(lake, now=later).retain(raw, versions=1).apply()
     assert lake.load(raw).collect()["n"].to_list() == [4]
-    assert not list(folder_of(lake).glob(f"staged-*/**/*{rows[0].uri.rpartition('/')[2]}"))
+    assert not list(folder_of(lake).glob(f"_staged-*/**/*{rows[0].uri.rpartition('/')[2]}"))
 
 
 def test_a_table_that_went_on_is_one_that_others_can_read(lake: Lakehouse) -> None:

@@ -182,7 +182,7 @@ def test_of_two_runs_that_publish_the_same_new_partition_one_wins(
     assert len(conflicts) == 1
     assert "2013-01-01...2013-01-07" in conflicts[0].message
     _consistent(lake, "bronze.events", 7)
-    folders = list(Path(lake.table(events).uri.removeprefix("file://")).glob("staged-*"))
+    folders = list(Path(lake.table(events).uri.removeprefix("file://")).glob("_staged-*"))
     assert len(folders) == 1, "the loser leaves no files behind"
 
 

@@ -96,11 +96,11 @@ def test_nothing_is_left_of_a_candidate_but_what_was_published(table: DeltaLakeT
     table.publish(staged, DATES.select(KEYS[0]), payload="", since=table.version())
     table.discard(staged, published=DATES.select(KEYS[0]))
     assert table.location.path is not None
-    left = [p for p in (table.location.path / "staged-attempt").rglob("*") if p.is_file()]
+    left = [p for p in (table.location.path / "_staged-attempt").rglob("*") if p.is_file()]
     assert len(left) == 1
     table.stage(DATES.frame(KEYS, "new"), "held")
     table.discard("held")
-    assert not (table.location.path / "staged-held").exists()
+    assert not (table.location.path / "_staged-held").exists()
 
 
 def test_old_versions_are_kept_although_checkpoints_are_made(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import polars as pl
 
-from lakehouse.definitions.builder import BuildRequest
+from lakehouse.definitions.builder import BuildRequest, Remnant
 from lakehouse.errors import SettingsError, StepError
 from lakehouse.integrations.dbt.glue import CATALOG, Glue, columns_of, from_glue
 from lakehouse.integrations.dbt.scratch import Load, digest
@@ -24,6 +24,9 @@ from lakehouse.integrations.dbt.targets import Target
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.io.storage import Location
 from lakehouse.redaction import logger
+
+if TYPE_CHECKING:
+    from lakehouse.io import TableReader
 
 log = logger("lakehouse.dbt")
 
@@ -86,7 +89,8 @@ class Athena:
             SettingsError: Gold isn't in S3
         """
         name = f"{requests[0].context.run_id}_{digest(requests)}".lower()
-        return cls(target, _root(target, requests), f"{PREFIX}{name}", work / f"scratch-{name}", tuple(requests))
+        root = _root(target, requests[0].table, requests[0].asset.key)
+        return cls(target, root, f"{PREFIX}{name}", work / f"scratch-{name}", tuple(requests))
 
     @property
     def output(self) -> Mapping[str, Any]:
@@ -293,13 +297,47 @@ class Athena:
         )
 
 
-def _root(target: Target, requests: Sequence[BuildRequest]) -> Location:
+def remnants(target: Target, work: Path, table: TableReader) -> list[Remnant]:
+    """The staging databases whose files lie below Gold's root, and such files without a database.
+
+    Others in the same catalog may be another lakehouse's, whose runs aren't known here.
+
+    Parameters:
+        target: where dbt builds
+        work: the folder on disk that calls have theirs in
+        table: where an asset of Gold is published
+
+    Raises:
+        SettingsError: Gold isn't in S3
+        StepError, StorageError: Glue or S3 can't be reached
+    """
+    root = _root(target, table, table.uri)
+    here = f"{root.uri}/{FOLDER}/"
+    every = Athena(target, root, PREFIX, work, ())
+    with root.reaching("listing"):
+        listed = root.store().list_with_delimiter(FOLDER)["common_prefixes"]
+    found = {str(path).rstrip("/").rpartition("/")[2] for path in listed}
+    for name in every._glue(PREFIX).databases():
+        tables = every._glue(name).tables() if name.startswith(PREFIX) and name not in found else []
+        if any(str(one["StorageDescriptor"]["Location"]).startswith(here) for one in tables):
+            found.add(name)
+    runs = {name: name.removeprefix(PREFIX) for name in sorted(found) if name.startswith(PREFIX)}
+    return [
+        Remnant(
+            f"the Glue database {name}",
+            run.rpartition("_")[0],
+            replace(every, database=name, folder=work / f"scratch-{run}").remove,
+        )
+        for name, run in runs.items()
+    ]
+
+
+def _root(target: Target, table: TableReader | None, asset: str) -> Location:
     """Gold's root, in S3."""
-    table = requests[0].table
     if not isinstance(table, DeltaLakeTable) or table.location.path is not None:
         place = "nowhere that lasts" if table is None else table.uri
         raise SettingsError(
-            f"the dbt target {target.name} needs Gold in S3; {requests[0].asset.key} lies at {place}",
+            f"the dbt target {target.name} needs Gold in S3; {asset} lies at {place}",
             hint="set LAKEHOUSE_STORAGE to s3://bucket/prefix, or LAKEHOUSE_DBT_TARGET to embedded",
         )
     return Location(table.uri.rpartition("/")[0], table.location.options)

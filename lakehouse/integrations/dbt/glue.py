@@ -132,6 +132,14 @@ class Glue:
             found = self.client.get_table(DatabaseName=self.database, Name=name)["Table"]
         return found
 
+    def databases(self) -> list[str]:
+        """The names of all databases of the catalog."""
+        found: list[str] = []
+        with self.reaching("looking for others than"):
+            for page in self.client.get_paginator("get_databases").paginate():
+                found += [one["Name"] for one in page["DatabaseList"]]
+        return found
+
     def tables(self) -> list[dict[str, Any]]:
         """Every table, if the database is there."""
         found: list[dict[str, Any]] = []

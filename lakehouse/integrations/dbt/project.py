@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset, AssetSource
-from lakehouse.definitions.builder import BuildRequest, Built
+from lakehouse.definitions.builder import BuildRequest, Built, Remnant
 from lakehouse.errors import DefinitionError, LakehouseError, SettingsError, StepError
 from lakehouse.integrations.dbt.embedded import Embedded
 from lakehouse.integrations.dbt.outcomes import alike, check, promised
@@ -25,6 +25,9 @@ from lakehouse.integrations.dbt.scratch import Load, Scratch, digest, sweep
 from lakehouse.integrations.dbt.targets import EMBEDDED, Target, find_target
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.settings import load_settings
+
+if TYPE_CHECKING:
+    from lakehouse.io import TableReader
 
 _WORK = Path(".lakehouse") / "dbt"
 _PROFILE = "lakehouse"
@@ -244,6 +247,17 @@ class DbtProject(AssetSource):
         if scratch is not None:
             scratch.announce()
             scratch.remove()
+
+    def remnants(self, table: TableReader) -> Sequence[Remnant]:
+        """The staging databases that there are in Glue's catalog, where models are built by Athena.
+
+        See [LeavesBehind.remnants][].
+        """
+        if not self._target.athena:
+            return []
+        from lakehouse.integrations.dbt.athena import remnants
+
+        return remnants(self._target, self._work, table)
 
     @cached_property
     def _open(self) -> dict[str, Scratch]:

@@ -24,7 +24,7 @@ def carry_out_order(order: str) -> State[None]:
     """Do what an order says, and leave a manifest; nothing is published, and no lineage store is needed.
 
     Parameters:
-        order: where it is written down: ``s3://bucket/silver/flights/staged-.../order.json``
+        order: where it is written down: ``s3://bucket/silver/flights/_staged-.../order.json``
 
     Returns:
         how much was staged, in a line
