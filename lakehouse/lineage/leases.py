@@ -316,7 +316,7 @@ def run_begun(run: str) -> datetime:
     """When a run began, as its id says; if it doesn't, at the beginning of time.
 
     Examples:
-        >>> run_begun("013bf1a6e400" + 20 * "0").isoformat()
+        >>> run_begun("013bf3685800" + 20 * "0").isoformat()
         '2013-01-01T00:00:00+00:00'
     """
     try:

@@ -76,12 +76,15 @@ def test_vacuum_takes_what_nothing_refers_to_and_nothing_else(table: DeltaLakeTa
     staged = table.stage(DATES.frame(KEYS, "left behind"), "killed")
     leftovers = _files(table) - there
     assert len(leftovers) == len(staged.rows)
+    assert table.location.path is not None
+    (table.location.path / "strange.parquet").touch()
     delta = DeltaTable(table.location.target)
     delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False, full=True)
     tags = dict.fromkeys(KEYS, "old") | dict.fromkeys(KEYS[:2], "new")
     assert content(table.scan()) == expect(DATES, tags)
-    assert len(_files(table)) == len(KEYS)
-    assert not leftovers & _files(table)
+    # It doesn't look where steps stage: what they have written and not published yet is in no log, and what was
+    # published before may be pinned. A retention knows which of it nobody needs.
+    assert _files(table) == there | leftovers
 
 
 def test_vacuum_leaves_candidates_that_may_still_be_published(table: DeltaLakeTable) -> None:
