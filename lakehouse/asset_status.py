@@ -41,6 +41,7 @@ class AssetStatus:
         uri: where its table lies
         waiting: what could be there by now and waits for what a source doesn't have yet; None: nothing
         fault: why its table or source can't be read, if it can't: then the rest is what lineage says
+        unrecorded: partitions whose rows are read and that no record tells of: one was removed by hand
     """
 
     asset: Asset
@@ -57,6 +58,7 @@ class AssetStatus:
     waiting: Left | None = None
     fault: LakehouseError | None = None
     outside: tuple[str, ...] = ()
+    unrecorded: PartitionSet | None = None
 
 
 def asset_statuses(
@@ -90,10 +92,14 @@ def asset_statuses(
         held = [(part & expected, fact) for part, fact in state.rejected if part & expected]
         absent = over[asset.key] - state.present
         rows, outside, fault = None, list[str](), snapshot.fault(asset)
+        unrecorded = asset.partitions.empty()
         if stored is not None and fault is None:
             try:
-                if stored.version() is not None:
-                    rows, outside = _count(asset, stored.rows())
+                if (version := stored.version()) is not None:
+                    found = stored.rows()
+                    rows, outside = _count(asset, found)
+                    # In a later version there is what somebody has published since.
+                    unrecorded = _unrecorded(state, found) if version == state.version else unrecorded
             except StorageError as error:
                 fault = error
         return AssetStatus(
@@ -111,6 +117,7 @@ def asset_statuses(
             waiting=None if unsure(asset) else waiting(graph, asset, absent, over, ready, snapshot.now),
             fault=fault,
             outside=tuple(outside),
+            unrecorded=unrecorded or None,
         )
 
     return in_parallel(look, assets)
@@ -125,6 +132,14 @@ def _count(asset: Asset, stored: Mapping[str, int]) -> tuple[int, list[str]]:
     inside = bounded(asset.partitions, stored)
     read = stored if inside is None else tokens(inside)
     return sum(stored[token] for token in read), outside(asset.partitions, stored)
+
+
+def _unrecorded(state: AssetState, stored: Mapping[str, int]) -> PartitionSet:
+    """Which of the partitions that are stored no fact tells of, be it that they are there or that they don't count."""
+    from lakehouse.io.tokens import from_tokens
+
+    there = state.partitions.possible(from_tokens(state.partitions, [token for token, rows in stored.items() if rows]))
+    return there - state.present - state.partitions.union(part for part, _ in state.gone)
 
 
 def _last(state: AssetState) -> Fact | None:

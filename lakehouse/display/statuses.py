@@ -109,6 +109,7 @@ def states_json(found: Sequence[AssetStatus]) -> list[dict[str, Any]]:
             "quarantine": list(one.quarantine),
             "uri": one.uri,
             "outside": list(one.outside),
+            "unrecorded": one.unrecorded.to_pairs() if one.unrecorded else [],
             "waiting": [
                 {"asset": key, "partitions": part.to_pairs()}
                 for key, part in (one.waiting.awaited if one.waiting else ())
@@ -168,6 +169,9 @@ def _notes(one: AssetStatus) -> Iterable[tuple[Text, str]]:
         yield Text("stale", HELD), f"{_where(one.asset, part)}: {why}"
     if one.waiting is not None:
         yield Text("waiting", QUIET), f"{_where(one.asset, one.waiting.partitions)}: {one.waiting}"
+    if one.unrecorded:
+        text = f"{_where(one.asset, one.unrecorded)}: its rows are there, and no record tells of them"
+        yield Text("unrecorded", FAILED), f"{text}\nmend: lakehouse state rebuild {one.asset.key}"
     if one.outside:
         key = one.asset.key
         text = f"{key}: stored, but not declared (any more), so nothing is made from it: {shorten(one.outside)}"
