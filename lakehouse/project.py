@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -59,18 +60,25 @@ def _import(name: str) -> ModuleType:
         raise SettingsError(f"the module {name} can't be imported: {_cause(error)}") from error
 
 
+_INSTALLED = "site-packages"
+
+
 def _place(error: BaseException) -> str:
-    """The line of a person's own module in which the library raised, in brackets; nothing where it isn't known."""
-    ours = (str(Path(__file__).parent), str(Path(importlib.__file__).parent), "<frozen")
-    theirs = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    """The line of a person's own module in which a library raised, in brackets; nothing where it isn't known.
+
+    Theirs may be installed beside other libraries: the last line of those is taken where there is none else.
+    """
+    ours, python = (str(Path(__file__).parent), "<frozen"), sysconfig.get_paths()["stdlib"]
+    lines = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith(ours) and (_INSTALLED in f.filename or not f.filename.startswith(python))
+    ]
+    theirs = [f for f in lines if _INSTALLED not in f.filename] or lines
     return f" ({theirs[-1].filename}, line {theirs[-1].lineno})" if theirs else ""
 
 
 def _cause(error: BaseException) -> str:
     """What an import raised, and in which line."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None or isinstance(error, SyntaxError):  # which says itself where it is
-        return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: {error} ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+    said = f"{type(error).__name__}: {error}"
+    return said if isinstance(error, SyntaxError) else said + _place(error)  # the former says itself where it is

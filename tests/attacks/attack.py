@@ -335,6 +335,8 @@ class Attack:
             self.say(order)
             if self.start(order).wait().get("killed"):
                 self.call("change", how="rename_partition", words=[asset, old, new])
+        if self.kind == "dynamic":
+            self.call("retire", keys=[old])  # where there was nothing of it to rename
         self.see([])
 
     def harm(self) -> None:

@@ -92,6 +92,12 @@ def register(order: Order) -> Answer:
     return {}
 
 
+def retire(order: Order) -> Answer:
+    """Take keys of dynamic partitions out of the register."""
+    open_lake(order).remove_partitions("bronze.raw", order["keys"])
+    return {}
+
+
 def plan(order: Order) -> Answer:
     """What a refresh of all would do."""
     lake = open_lake(order)
@@ -237,7 +243,7 @@ def hurt(order: Order, what: str) -> None:
 
 
 VERBS: dict[str, Callable[[Order], Answer]] = {
-    verb.__name__: verb for verb in (build, change, register, plan, read, look, command, harm)
+    verb.__name__: verb for verb in (build, change, register, retire, plan, read, look, command, harm)
 }
 
 # ── meanwhile ─────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 import lakehouse
-from lakehouse.errors import DefinitionError, SettingsError
+from lakehouse.errors import DefinitionError, LakehouseError, SettingsError
 from lakehouse.project import assets_in
 from lakehouse.settings import Settings, load_settings
 
@@ -210,6 +210,29 @@ def test_a_variable_that_is_nearly_a_settings_is_refused(monkeypatch: pytest.Mon
     monkeypatch.delenv("LAKEHOUSE_STORGE")
     monkeypatch.setenv("LAKEHOUSE_SOMETHING_OF_MY_OWN", "1")
     load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("lakehouse.Freshness(cron='61 * * * *')", "'61' is no minute"),
+        ("lakehouse.Cron('0 6 * * 9', start='2024-01-01', column='at').timezone", "'9' is no day of the week"),
+        ("lakehouse.checks.accepted_values('a', [])", "needs a list of values"),
+        ("polars.Series([1]).cast('nonsense')", "cannot parse input"),
+        ("datetime.date.fromisoformat('soon')", "Invalid isoformat"),
+        ("json.loads('{')", "Expecting property name"),
+    ],
+)
+def test_whatever_a_line_of_theirs_made_raise_that_line_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    head = "import datetime, json, polars\nimport lakehouse, lakehouse.checks\n\n"
+    (tmp_path / "wrong.py").write_text(f"{head}{line}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(LakehouseError) as caught:
+        assets_in("wrong")
+    assert said in caught.value.message
+    assert caught.value.message.endswith("wrong.py, line 4)")
 
 
 def test_a_definition_that_can_not_be_is_told_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
