@@ -65,8 +65,8 @@ def test_what_the_end_of_the_log_says_needs_nobody(lake: Lakehouse) -> None:
         remove(lake, asset, *numbers)
     assert [(list(one.present) != [], one.unrecorded) for one in lake.status()] == [(True, None)] * 3
     assert not lake.plan("*", DAYS, refresh=True)
-    for asset in (raw, clean, whole):
-        lake.lineage(asset)
+    for made in (raw, clean, whole):
+        lake.lineage(made)
 
 
 def test_it_may_as_well_be_made_anew(lake: Lakehouse) -> None:
