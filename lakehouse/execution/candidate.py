@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import WrongFrame, shorten
+from lakehouse.errors import StorageError, WrongFrame, describe, shorten
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import Rows, Sent, read_input
 from lakehouse.execution.pins import Pins
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lakehouse.io import Staged, Table
 
 log = logger()
+
+_SMALL_ROWS, _SMALL_BYTES = 500_000, 16_000_000
+"""What a candidate may have to be at hand as a whole: rows, and bytes as they are stored."""
 
 
 @final
@@ -198,7 +201,7 @@ def audit_candidate(
     misplaced = candidate.misplaced
     held = _blamed(attempt, misplaced, todo, divisible=divisible)
     sure = todo - held
-    found = _audit(attempt, rows, None if misplaced is None else tokens(sure), pins, sure, more)
+    found = _audit(attempt, candidate, None if misplaced is None else tokens(sure), pins, sure, more)
     apart = None
     if misplaced is not None and found.passed:
         found, apart = misplaced.publish_without(found), misplaced.rows(rows)
@@ -239,7 +242,7 @@ def _blamed(attempt: Attempt, misplaced: Misplaced | None, todo: PartitionSet, *
 
 def _audit(
     attempt: Attempt,
-    rows: Callable[[Collection[str] | None], pl.LazyFrame],
+    candidate: Candidate,
     these: Collection[str] | None,
     pins: Pins,
     partitions: PartitionSet,
@@ -261,7 +264,22 @@ def _audit(
             theirs = read_input(attempt.home.table, given.asset, needed, pins.version(given))
             key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
             upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
-    return audit(attempt.asset, rows(these), partitions, upstream, more=more, part=rows)
+    if not _is_small(candidate.staged):
+        part = partial(_rows, attempt, candidate)
+        return audit(attempt.asset, part(these), partitions, upstream, more=more, part=part)
+    try:
+        frame = _rows(attempt, candidate, these).collect(engine="streaming").lazy()
+    except Exception as error:
+        raise StorageError(
+            f"what is staged for {attempt.step.id} can't be read: {describe(error)}",
+            hint="see who cleans up in that folder, and run it again",
+        ) from error
+    return audit(attempt.asset, frame, partitions, upstream, more=more)
+
+
+def _is_small(staged: Staged) -> bool:
+    """Whether a candidate may be read once and kept at hand while it is audited, rather than read for each pass."""
+    return sum(staged.rows.values()) <= _SMALL_ROWS and sum(staged.bytes.values()) <= _SMALL_BYTES
 
 
 def _rows(attempt: Attempt, candidate: Candidate, these: Collection[str] | None) -> pl.LazyFrame:

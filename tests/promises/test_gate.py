@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from lakehouse import Lakehouse, MaterializationFailed
+from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Status
 from tests.support.toys import ROWS, clean, events, totals
 
@@ -120,3 +121,25 @@ def test_unpartitioned_assets_are_skipped_when_a_day_is_missing(lake: Lakehouse,
     lake.materialize(events, "2013-06-01", engine="inline")
     run = lake.refresh("gold.grand_total", engine="inline")
     assert run.frame("gold.grand_total").collect()["days"].item() == 365
+
+
+def test_a_small_candidate_is_read_once(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = DeltaLakeTable.staged
+
+    def staged(self: DeltaLakeTable, *given: object) -> pl.LazyFrame:
+        asked.append(self.uri)
+        return real(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DeltaLakeTable, "staged", staged)
+    run = lake.materialize(clean, JANUARY, engine="inline")
+    assert len(asked) == len(run.results) == 4
+
+
+def test_a_candidate_that_was_removed_before_its_audit_is_an_error_of_storage(
+    lake: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DeltaLakeTable, "staged", lambda self, *_: pl.scan_parquet(f"{self.location.target}/gone"))
+    with pytest.raises(MaterializationFailed, match=r"what is staged for bronze\.events/.* can't be read"):
+        lake.materialize(events, JANUARY, engine="inline")
+    assert lake.table(events).version() is None
