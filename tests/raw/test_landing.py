@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse import Daily, Lakehouse, PartitionRange, bronze, silver, source
+from lakehouse import Daily, Lakehouse, PartitionRange, Static, bronze, silver, source
 from lakehouse.checks import each_file, expression, parses, row_count
 from lakehouse.errors import MaterializationFailed, PartitionConflict, StepError, StorageError
 from lakehouse.io import Csv, Files, RawFile, RawFiles
@@ -436,6 +436,23 @@ def test_wiped_and_renamed_files_go_with_their_rows(world: World, tmp_path: Path
     (file,) = listed(table, table.scan(), DAYS, where="bronze.received")
     assert file.read() == b"n\n1\n"
     assert not world.folder.exists()
+
+
+def test_files_of_a_partition_that_was_renamed_stay_where_they_are_and_are_found(tmp_path: Path) -> None:
+    def lake(*keys: str) -> Lakehouse:
+        @bronze(partitions=Static(keys, column="region"))
+        def raw(partitions: PartitionRange) -> RawFiles:
+            return [RawFile("a.csv", key.encode(), key) for key in partitions]
+
+        return Lakehouse([raw], storage=tmp_path / "data", lineage=f"sqlite:///{tmp_path}/lineage.db")
+
+    lake("US", "EU").materialize("bronze.raw", engine="inline")
+    renamed = lake("USA", "EU")
+    Maintenance(renamed).rename_partition(["bronze.raw"], "US", "USA").apply()
+    Maintenance(renamed, now=LATER).retain(versions=1).apply()
+    table, asset = renamed.table(renamed.graph["bronze.raw"]), renamed.graph["bronze.raw"]
+    found = listed(table, table.scan(), asset.partitions, where=asset.key)
+    assert {file.partition: file.read() for file in found} == {"USA": b"US", "EU": b"EU"}
 
 
 def test_whoever_vacuums_the_table_leaves_the_files(world: World) -> None:
