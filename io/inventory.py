@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +54,8 @@ class StoredFile:
         uri: where it lies
         bytes: how long it is
         written: when; of a leftover, when the newest file beside it was
-        token: the partition that its rows are of
+        first: the least token of the partitions that its rows are of, as far as the log tells
+        last: the greatest one
         versions: the table versions that have it
         held_in: of what was held back, the file that holds the rows, or that lists the files
     """
@@ -62,7 +64,8 @@ class StoredFile:
     uri: str
     bytes: int
     written: datetime
-    token: str = ""
+    first: str = ""
+    last: str = ""
     versions: range = range(0)
     held_in: str = ""
 
@@ -105,8 +108,8 @@ def inventory(table: DeltaLakeTable) -> Inventory:
     used = {path: told for path, told in _used(commits, newest).items() if path in there}
     raw = {path: there.pop(path) for path in [*there] if landed_by(path)}
     files += _raw_files(table, raw, used, {file.held_in for file in files})
-    for path, (token, versions) in used.items():
-        files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), token, versions))
+    for path, (tokens, versions) in used.items():
+        files.append(StoredFile(Kind.ROWS, f"{table.uri}/{path}", *there.pop(path), *tokens, versions))
     staged = [(path, folder, size, at) for path, (size, at) in there.items() if (folder := staged_in(path))]
     newest_beside: dict[str, datetime] = {}
     for _, name, _, at in staged:
@@ -122,7 +125,7 @@ def inventory(table: DeltaLakeTable) -> Inventory:
 def _raw_files(
     table: DeltaLakeTable,
     there: Mapping[str, tuple[int, datetime]],
-    used: Mapping[str, tuple[str, range]],
+    used: Mapping[str, tuple[tuple[str, str], range]],
     held: Collection[str],
 ) -> list[StoredFile]:
     """The files that a raw asset keeps: published for as long as a version has the row that tells of them."""
@@ -130,18 +133,19 @@ def _raw_files(
         return []
     with table.location.reaching("reading"):
         told = table.raw_files([*used])
-    versions: dict[str, tuple[str, range]] = {}
+    versions: dict[str, tuple[tuple[str, str], range]] = {}
     for path, lists in told:
-        token, those = used[lists]
-        before = versions.get(path, (token, those))[1]
-        versions[path] = (token, range(min(before.start, those.start), max(before.stop, those.stop)))
+        tokens, those = used[lists]
+        before = versions.get(path, (tokens, those))[1]
+        versions[path] = (tokens, range(min(before.start, those.start), max(before.stop, those.stop)))
     found = []
     for path, (size, at) in there.items():
         attempt = landed_by(path)
         uri = f"{table.uri}/{path}"
         lists = next((name for name in (f"{attempt}.parquet", f"{attempt}-apart.parquet") if name in held), "")
         if path in versions:
-            found.append(StoredFile(Kind.ROWS, uri, size, at, *versions[path]))
+            tokens, those = versions[path]
+            found.append(StoredFile(Kind.ROWS, uri, size, at, *tokens, those))
         elif lists:
             found.append(StoredFile(Kind.QUARANTINED, uri, size, at, held_in=lists))
         else:
@@ -266,22 +270,35 @@ def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]], written: Mapping[
         number = version + 1
 
 
-def _used(commits: Sequence[tuple[int, list[dict[str, Any]]]], newest: int) -> dict[str, tuple[str, range]]:
-    """For each file that a version ever had: its partition, and the versions that have it, from the log alone."""
-    used: dict[str, tuple[str, range]] = {}
+def _used(commits: Sequence[tuple[int, list[dict[str, Any]]]], newest: int) -> dict[str, tuple[tuple[str, str], range]]:
+    """For each file that a version ever had: the tokens that its rows lie between, and the versions that have it."""
+    used: dict[str, tuple[tuple[str, str], range]] = {}
     for version, actions in commits:
         for action in actions:
             if removed := action.get("remove"):
                 path = unquote(removed["path"])
-                token, versions = used.get(path, ("", range(version)))
-                used[path] = (token, range(versions.start, min(version, versions.stop)))
+                tokens, versions = used.get(path, (_ANY, range(version)))
+                used[path] = (tokens, range(versions.start, min(version, versions.stop)))
         for action in actions:
             if added := action.get("add"):
                 path = unquote(added["path"])
                 # Brought back by a restore, it counts as if it had been there all the while.
                 first = used[path][1].start if path in used else version
-                used[path] = (added["partitionValues"].get(PARTITION) or "", range(first, newest + 1))
+                used[path] = (_tokens(added), range(first, newest + 1))
     return used
+
+
+_ANY = ("", chr(0x10FFFF))
+
+
+def _tokens(added: Mapping[str, Any]) -> tuple[str, str]:
+    """The tokens that the rows of a file lie between; those of a table without partitions have none."""
+    if PARTITION in added["partitionValues"]:
+        token = added["partitionValues"][PARTITION] or ""
+        return token, token
+    stats = json.loads(added.get("stats") or "{}")
+    low, high = (stats.get(name, {}).get(PARTITION) for name in ("minValues", "maxValues"))
+    return _ANY[0] if low is None else low, _ANY[1] if high is None else high
 
 
 def _list(location: Location) -> list[tuple[str, int, datetime]]:

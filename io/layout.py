@@ -3,6 +3,7 @@
 silver/flights/                    the table
 ├── _delta_log/                    its log: a file for each version
 ├── _staged-<attempt>/             what an attempt wrote; published, its files stay here
+│   ├── candidate.json             until then: what there is of it, written last
 │   ├── order.json                 while it is made elsewhere: what is to be done
 │   └── manifest.json              and how it ended, written last
 └── _files/_partition=<token>/     of a raw asset: the files themselves, as they were sent
@@ -26,6 +27,9 @@ QUARANTINE: Final = "-quarantine"
 _FILES: Final = "_files"
 """Begins with an underscore, so that whoever vacuums the table leaves alone what its log doesn't name."""
 
+CANDIDATE: Final = "candidate.json"
+"""What there is of a candidate that is staged beside it."""
+
 ORDER: Final = "order.json"
 """What is to be done elsewhere, beside the candidate that is staged there."""
 
@@ -38,6 +42,7 @@ NOTES: Final = (ORDER, MANIFEST)
 _STAGED: Final = "_staged-"
 """Likewise; tables that 0.1 wrote to have such folders without the underscore."""
 _MARK: Final = "Partitions: "
+_CLUSTERED: Final = "Clustered by partition: "
 
 
 RESTART: Final = "lakehouse.restart"
@@ -127,19 +132,25 @@ def quarantined_file(table: str, attempt: str) -> str:
     return f"{quarantine_of(table)}/{attempt}.parquet"
 
 
-def mark_of(layout: str) -> str:
-    """The description of a table, by which is known what its partitions are."""
-    return _MARK + layout
+def mark_of(layout: str, *, clustered: bool = False) -> str:
+    """The description of a table, by which is known what its partitions are.
+
+    Parameters:
+        layout: what they are
+        clustered: whether they share files; versions of this library that know no such tables then refuse it
+    """
+    return (_CLUSTERED if clustered else _MARK) + layout
 
 
 def marked(description: str | None) -> str:
     """What a table's description says of its partitions; empty: nothing.
 
     Examples:
-        >>> marked(mark_of("daily UTC")), marked("somebody's notes")
-        ('daily UTC', '')
+        >>> marked(mark_of("daily UTC")), marked(mark_of("daily UTC", clustered=True)), marked("somebody's notes")
+        ('daily UTC', 'daily UTC', '')
     """
-    return (description or "").partition(_MARK)[2]
+    text = description or ""
+    return text.partition(_CLUSTERED)[2] or text.partition(_MARK)[2]
 
 
 _ODD = re.compile(r"[^A-Za-z0-9._-]|^\.")

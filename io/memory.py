@@ -133,7 +133,9 @@ class MemoryTable:
         found = self._at(version)
         return {} if found is None else {t: found.rows[t].height for t in self._among(found, partitions)}
 
-    def files(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> list[str]:
+    def files(
+        self, partitions: PartitionSet | None = None, *, version: int | None = None, apart: Any = None
+    ) -> list[str]:
         """Where other engines could read the rows: nowhere.
 
         Raises:

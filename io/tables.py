@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
     from obstore.store import ObjectStore
 
+    from lakehouse.io.storage import Location
+
 PARTITION = "_partition"
 """The column that names a row's partition in storage. Kept apart from the asset's own partition column, so that
 one kind of value (a safe string) stands for every type that such a column can have."""
@@ -159,17 +161,25 @@ class TableReader(Protocol):
         ...
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
-        """How many rows each stored partition has, by token, from the table's log alone."""
+        """How many rows each stored partition has, by token, without reading them."""
         ...
 
-    def files(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> list[str]:
-        """URIs of the Parquet files that hold the rows of some partitions (None: all) at a version (None: the newest).
+    def files(
+        self, partitions: PartitionSet | None = None, *, version: int | None = None, apart: Location | None = None
+    ) -> list[str]:
+        """URIs of Parquet files that hold the rows of some partitions (None: all) at a version (None: the newest).
 
-        They hold nothing else, so that other engines can read exactly what is pinned. Columns are found by their
-        names; one that a file lacks is null there.
+        They hold no other rows, so that other engines can read exactly what is pinned. Columns are found by their
+        names; one that a file lacks is null there, and one that the table doesn't have is the library's own.
+
+        Parameters:
+            partitions: whose rows
+            version: of which version
+            apart: where copies of rows may be written whose files hold those of other partitions too; None: nowhere
 
         Raises:
-            StorageError: the table or that version of it is not there, or its rows aren't kept in files
+            StorageError: the table or that version of it is not there, its rows aren't kept in files, or there are
+                some that would have to be copied
         """
         ...
 

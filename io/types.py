@@ -54,6 +54,21 @@ def held(dtype: Any) -> pl.DataType | None:
             return dtype if wider is None else wider()
 
 
+def as_stored(dtype: Any) -> Any:
+    """The type that a column of a type that tables have is read back as: moments with a zone are UTC's."""
+    match dtype:
+        case pl.List():
+            return pl.List(as_stored(dtype.inner))
+        case pl.Struct():
+            return pl.Struct({field.name: as_stored(field.dtype) for field in dtype.fields})
+        case pl.Map():
+            return pl.Map(as_stored(dtype.key), as_stored(dtype.value))
+        case pl.Datetime():
+            return pl.Datetime("us", dtype.time_zone and "UTC")
+        case _:
+            return dtype
+
+
 def storable(frame: pl.LazyFrame, *, where: str) -> pl.LazyFrame:
     """Cast what tables have no type for to the nearest that holds it; [lakehouse.io.frames.restore][] undoes it.
 

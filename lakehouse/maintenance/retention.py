@@ -217,7 +217,7 @@ def _unused(
         if file.kind != "rows" or _meets(file.versions, kept) or file.written >= oldest:
             continue
         wanted = any(
-            version in file.versions and any(first <= file.token <= last for first, last in bounds)
+            version in file.versions and any(first <= file.last and file.first <= last for first, last in bounds)
             for version, bounds in read.items()
         )
         (pinned if wanted else unused).append(file)

@@ -25,12 +25,22 @@ class TestMemory(TableConformance):
 
 
 class TestDisk(TableConformance):
+    clustered = True
+
     @pytest.fixture
     def new_table(self, tmp_path: Path) -> NewTable:
         # A home that people really have.
         home = tmp_path / "Jörg's data = 100% (new) #1?"
         numbers = itertools.count()
-        return lambda partitioned=True: DeltaLakeTable(Location.of(home / str(next(numbers))), partitioned=partitioned)
+        return lambda partitioned=True: DeltaLakeTable(
+            Location.of(home / str(next(numbers))), partitioned=partitioned, clustered=self.clustered
+        )
+
+
+class TestApart(TestDisk):
+    """Tables as they were made once, with files of its own for each partition."""
+
+    clustered = False
 
 
 @pytest.mark.aws
@@ -56,5 +66,5 @@ class TestS3(TableConformance):
     @pytest.fixture
     def new_table(self, bucket: str) -> NewTable:
         return lambda partitioned=True: DeltaLakeTable(
-            Location.of(f"s3://{bucket}/my lake/{uuid4().hex}"), partitioned=partitioned
+            Location.of(f"s3://{bucket}/my lake/{uuid4().hex}"), partitioned=partitioned, clustered=True
         )

@@ -93,7 +93,7 @@ HARMS: dict[str, tuple[Harm, str]] = {
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A table with a checkpoint and commits after it."""
     folder = tmp_path_factory.mktemp("whole") / "table"
-    table = DeltaLakeTable(Location.of(folder), partitioned=True)
+    table = DeltaLakeTable(Location.of(folder), partitioned=True, clustered=False)
     for number in range(NEWEST + 1):
         publish(table, DATES.frame(KEYS, str(number)), DATES.select(*KEYS))
     assert (folder / "_delta_log" / CHECKPOINT).exists()
@@ -115,14 +115,15 @@ def table(folder: Path) -> DeltaLakeTable:
 def test_one_error_names_the_table_and_the_file_and_says_what_to_do(
     table: DeltaLakeTable, folder: Path, harm: Harm, told: str
 ) -> None:
-    harm(folder / "_delta_log")
     staged = table.stage(DATES.frame(KEYS[:1], "new"), "attempt")
+    harm(folder / "_delta_log")
     for look in (
         table.version,
         table.rows,
         table.files,
         table.scan,
         lambda: table.publications(after=None),
+        lambda: table.stage(DATES.frame(KEYS[:1], "new"), "another"),
         lambda: table.publish(staged, DATES.select(KEYS[0]), payload="", since=NEWEST),
     ):
         with pytest.raises(StorageError) as caught:

@@ -157,12 +157,12 @@ class Athena:
         columns: dict[str, list[dict[str, str]]] = {}
         for one in loads:
             table, version = one.request.sources[one.parameter]
-            found = table.files(one.partitions, version=version)
             if not table.uri.startswith("s3://"):
                 raise SettingsError(
                     f"the dbt target {self.target.name} reads its inputs in S3; {one.parameter} lies at {table.uri}",
                     hint="set LAKEHOUSE_STORAGE to s3://bucket/prefix, or LAKEHOUSE_DBT_TARGET to embedded",
                 )
+            found = table.files(one.partitions, version=version, apart=self.place)
             schema = table.scan(version=version).collect_schema()
             node = manifest.sources.get(one.node) or manifest.nodes[one.node]
             name = self._input(node, one, list(schema))
