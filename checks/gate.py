@@ -28,11 +28,14 @@ REASONS = "_reasons"
 _ROWS = 500_000
 """Rows of several partitions that are at hand together, at most; a partition that has more is at hand alone."""
 
-_KEYS = 2_000_000
-"""Keys that are compared with each other at a time."""
+_HASHES = 8_000_000
+"""Hashes of keys that are at hand together, in order."""
+
+_KEYS = 1_000_000
+"""Keys that are compared with each other at a time, of those whose hashes are equal."""
 
 _SEED = 7
-"""Of the hash that says in which turn a key is compared; another one than those of digests."""
+"""Of the hash that a key has; another one than those of digests."""
 
 
 @final
@@ -445,18 +448,22 @@ def _measure(
 
 def _repeated(rows: _Rows, key: Sequence[str], total: int) -> dict[str, int]:
     """How many rows of each partition repeat the key of another one, of a bounded number of keys at a time."""
-    passes = max(1, -(-total // _KEYS))
     keys = exactly(dict.fromkeys(key))
+    columns = [pl.col(PARTITION), *keys] if rows.partitioned else keys
+    # Equal keys have equal hashes; whether keys are equal is asked only of those whose hashes are.
+    hashed = (pl.struct(columns) if len(columns) > 1 else columns[0]).hash(_SEED).alias("hash")
+    passes = max(1, -(-total // _HASHES))
     counted: dict[str, int] = {}
     for number in range(passes):
-        frame = rows.frame.select(PARTITION, *keys)
-        if passes > 1:
-            # Equal keys have equal hashes, so that no pair is missed.
-            frame = frame.filter(pl.struct(keys).hash(_SEED) % passes == number)
-        repeated = (pl.len().cast(pl.Int64) - pl.struct(keys).n_unique().cast(pl.Int64)).alias("repeated")
-        for place, more in replace(rows, frame=frame).measure([repeated]).iter_rows():
-            counted[place] = counted.get(place, 0) + more
-    return counted
+        hashes = rows.frame.select(hashed).filter(pl.col("hash") % passes == number).collect(engine="streaming")
+        ordered = hashes["hash"].sort()
+        twice = ordered.filter(ordered == ordered.shift(1)).unique()
+        for at in range(0, len(twice), _KEYS):
+            frame = rows.frame.filter(hashed.is_in(twice.slice(at, _KEYS).implode()))
+            repeated = (pl.len().cast(pl.Int64) - pl.struct(keys).n_unique().cast(pl.Int64)).alias("repeated")
+            for place, more in replace(rows, frame=frame).measure([repeated]).iter_rows():
+                counted[place] = counted.get(place, 0) + more
+    return {place: more for place, more in counted.items() if more}
 
 
 def _judge(

@@ -18,7 +18,7 @@ from lakehouse.checks import custom, gate, unique
 from lakehouse.checks.rowwise import is_rowwise
 from lakehouse.checks.schema import reasons, schema_checks
 from lakehouse.io import PARTITION
-from tests.checks.audits import DAYS, ask, asset, marks, rows
+from tests.checks.audits import DAYS, ask, asset, marks, numbers, rows
 
 # ── pandera's checks ──────────────────────────────────────────────────────────────────────
 
@@ -111,6 +111,7 @@ def test_the_verdict_is_the_same_however_few_rows_are_at_hand(values: list[tuple
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "_ROWS", few)
         patch.setattr(gate, "_KEYS", few)
+        patch.setattr(gate, "_HASHES", few)
         found = ask(made, frame.with_columns(pl.col("v").cast(pl.Int64)))
     assert (found.held, found.held_results, found.passed_results) == (
         whole.held,
@@ -120,6 +121,19 @@ def test_the_verdict_is_the_same_however_few_rows_are_at_hand(values: list[tuple
     assert found.digests == whole.digests
     if whole.held:
         assert marks(found, "day", "v") == marks(whole, "day", "v")
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 3), FLOATS, TEXTS), max_size=20), st.integers(1, 8))
+def test_repeated_keys_are_those_that_are_equal(values: list[tuple[int, float | None, str | None]], few: int) -> None:
+    frame = rows(*((day, {"f": f, "t": t}) for day, f, t in values), f=pl.Float64, t=pl.String)
+    equal = frame.group_by("day").agg((pl.len() - pl.struct("f", "t").n_unique()).alias("repeated"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "_KEYS", few)
+        patch.setattr(gate, "_HASHES", few)
+        found = ask(asset(unique("f", "t")), frame)
+    assert {DAYS[n - 1] for n in numbers(found.held)} == set(equal.filter(pl.col("repeated") > 0)["day"])
+    assert sum(result.failing_rows for result in found.held_results) == equal["repeated"].sum()
 
 
 def test_rows_are_at_hand_where_something_needs_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
