@@ -2,8 +2,8 @@
 #
 #   docker build -t lakehouse .
 #
-# Build it from the very code that the orchestrator runs. Each order names the code version of its function and the
-# library's version; an end that has others refuses it, and says both. Name the image by its digest (image@sha256:...) in
+# Build it from the very code that the orchestrator runs. Each order names the code version of its function, and the
+# library's version with a fingerprint of all its code; an end that has others refuses it, and says both. Name the image by its digest (image@sha256:...) in
 # the task definition, so that what was tried is what runs.
 #
 # The server's secrets have no place here, nor has anything but the library, the project, and what they need.

@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import traceback
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any, Final, Self, TypeVar
 
@@ -55,7 +58,7 @@ class Code(_Value):
     """What decides which rows a function makes, apart from what it reads.
 
     Parameters:
-        lakehouse: the library's version
+        lakehouse: the library's version, and a fingerprint of all of its code
         asset: fingerprint of the function and its helpers
         schema_: fingerprint of the schema
     """
@@ -67,7 +70,23 @@ class Code(_Value):
     @classmethod
     def of(cls, asset: str, schema: str) -> Self:
         """That of an asset as it is here."""
-        return cls(lakehouse=version("lakehouse"), asset=asset, schema_=schema)
+        return cls(lakehouse=library(), asset=asset, schema_=schema)
+
+
+@lru_cache(maxsize=1)
+def library() -> str:
+    """The library's version and a fingerprint of its code, however it is installed; without the reference lakehouse."""
+    root = os.path.dirname(lakehouse.errors.__file__)
+    found = []
+    for folder, _, files in os.walk(root, followlinks=True):
+        place = os.path.relpath(folder, root).replace(os.sep, "/")
+        if place.split("/")[0] != "assets":
+            found += [(f"{place}/{name}", os.path.join(folder, name)) for name in files if name.endswith(".py")]
+    digest = hashlib.sha256()
+    for name, path in sorted(found):
+        with open(path, "rb") as file:
+            digest.update(f"{name}\n".encode() + hashlib.sha256(file.read()).digest())
+    return f"{version('lakehouse')}+{digest.hexdigest()[:12]}"
 
 
 class OrderedFile(_Value):

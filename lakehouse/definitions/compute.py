@@ -67,7 +67,7 @@ class WorkPool:
         name: the work pool
         cpu: CPU units that it asks for (1024 are one core), where the pool knows of them
         memory: MiB that it asks for, where the pool knows of them
-        image: another image than the pool's; on ECS that registers a task definition, and none is needed without it
+        image: another image than the pool's; not where the pool runs a task definition that was registered before
         env: more variables of its environment; Prefect shows them, so they bear no secrets
         timeout: seconds that it may take once it runs; it ends by itself then
         pending: seconds until it has to be taken up by a worker and to run

@@ -119,9 +119,14 @@ class _Following:
         variables = {k: v for k, v in declared.job_variables.items() if k in known or k in declared.variables}
         if pool.type == "process":
             variables = {"working_dir": str(project_folder() or "."), **variables}
-        if declared.image and "task_definition_arn" in known:
-            # Of a task definition that is there, another image is left out without a word.
-            variables = {"task_definition_arn": None, **variables}
+        fixed = known.get("task_definition_arn", {}).get("default")
+        if declared.image and fixed and "task_definition_arn" not in declared.variables:
+            # The worker would leave out the image without a word.
+            raise ComputeError(
+                f"{self.order.title}: {self.place} runs the task definition {fixed}, whose image a run can't replace",
+                hint="register one with that image, and name it: "
+                'WorkPool(..., variables={"task_definition_arn": "..."}); or use a pool that has no default one',
+            )
         environment = {
             "PYTHONSAFEPATH": "1",  # what is run is what is installed, wherever it was started
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT),
