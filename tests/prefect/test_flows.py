@@ -103,3 +103,9 @@ def test_an_external_asset_that_changed_is_an_event(
     shop.sell(11)
     flows.observe()
     assert [next(iter(one)) for one in emitted] == ["lakehouse.source.changed", "lakehouse.run.updated"]
+
+
+def test_tidying_up_says_what_was_done(client: SyncPrefectClient, shop: Shop) -> None:
+    flows.refresh("+gold.total")
+    state = flows.maintain(keep="90d", return_state=True)
+    assert (ended(client, state).name, state.message) == ("maintain", "nothing to do")
