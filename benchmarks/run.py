@@ -2,12 +2,13 @@
 
     make bench
 
-A subject that takes long is cut down by its options below, so that all of it takes less than half an hour on two cores
-that are free.
+Some subjects alone: `python benchmarks/run.py --only backfill large_step --repeats 1`. One that takes long is cut down
+by its options below, so that all of it takes less than half an hour on two cores that are free.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import platform
@@ -98,7 +99,11 @@ def promised(name: str) -> str:
 
 
 def main() -> None:
-    """Write the results."""
+    """Write the results, anew after each section: what was measured stays when a run is stopped."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", help="subjects: backfill, large_step, ... (all of them)")
+    parser.add_argument("--repeats", help="how often each case is run (as the subject has it)")
+    given = parser.parse_args()
     began = time.monotonic()
     head = [
         "# Results",
@@ -108,15 +113,23 @@ def main() -> None:
         f"Ours: {versions(sys.executable, LIBRARIES)}.",
         f"Peer: {versions(str(PEER), PEERS)}." if PEER.exists() else "The peer was left out.",
     ]
-    sections = [measured(HERE / name, options) for name, options in SUBJECTS.items() if (HERE / name).exists()]
     promises = [
         "## Promises",
         "What a reader of the table finds afterwards; the scripts can be run side by side. Dagster's IO manager is"
         " DeltaLakePolarsIOManager, with `partition_expr` as its documentation has it.",
         *(promised(name) for name in PROMISES),
     ]
-    head.append(f"All of it took {(time.monotonic() - began) / 60:.0f} minutes.")
-    (HERE / "RESULTS.md").write_text("\n\n".join([*head, *sections, *promises]) + "\n")
+    there = [name for name in SUBJECTS if (HERE / name).exists()]
+    chosen = [name for name in there if not given.only or Path(name).stem in given.only]
+    sections: list[str] = []
+    for number, name in enumerate(chosen, start=1):
+        repeated = ("--repeats", given.repeats) if given.repeats and name != "where_time_goes.py" else ()
+        sections.append(measured(HERE / name, (*SUBJECTS[name], *repeated)))
+        left = [Path(name).stem for name in there if name not in chosen[:number]]
+        took = f"All of it took {(time.monotonic() - began) / 60:.0f} minutes."
+        missing = f"Left out: {', '.join(left)}." if left else ""
+        parts = [*head, took, missing, *sections, *promises]
+        (HERE / "RESULTS.md").write_text("\n\n".join(part for part in parts if part) + "\n")
 
 
 if __name__ == "__main__":
