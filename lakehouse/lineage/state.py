@@ -291,7 +291,7 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
         versions: table versions that others have read and that are to stay explained
     """
     # The newest fact of a version stays: by it is known that all before it were recorded.
-    newest = max(facts, key=_order, default=None)
+    newest = max((fact for fact in facts if fact.version is not None), key=_order, default=None)
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
     # By the newest of each it is known how rows are partitioned, and up to when they were otherwise.

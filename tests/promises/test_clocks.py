@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lakehouse import Daily, Freshness, Lakehouse, LakehouseError, Observed, bronze, silver, source
@@ -78,6 +78,7 @@ def seen(facts: list[Fact]) -> Any:
 
 
 @given(st.lists(events, max_size=30), skews, steps_back)
+@example([(Status.REJECTED, frozenset({0}), 2), (Status.REJECTED, frozenset({0}), 0)], [timedelta(0)] * 2 + [YEAR], [])
 @settings(max_examples=200)
 def test_the_same_history_folds_to_the_same_whatever_the_clocks_say(
     history: list[Any], skew: list[timedelta], back: list[int]
