@@ -11,13 +11,20 @@ MEMORY = "memory://"
 """Begins the roots of tables that live in the memory of this process."""
 
 
-def open_table(root: str | Path, *below: str, partitioned: bool, options: Mapping[str, str] | None = None) -> Table:
+def open_table(
+    root: str | Path,
+    *below: str,
+    partitioned: bool,
+    clustered: bool = False,
+    options: Mapping[str, str] | None = None,
+) -> Table:
     """The table at a place. Nothing is read, written or connected to before it is first used.
 
     Parameters:
         root: a path, ``file://``, ``s3://``, or ``memory://`` and a name of your choice
         below: folders below it, and the table's own name
         partitioned: whether its rows are kept by partition
+        clustered: whether small partitions share files, if the table is yet to be made
         options: more for the storage libraries, by object_store's names
 
     Raises:
@@ -34,7 +41,7 @@ def open_table(root: str | Path, *below: str, partitioned: bool, options: Mappin
     from lakehouse.io.delta import DeltaLakeTable
     from lakehouse.io.storage import Location
 
-    return DeltaLakeTable(Location.of(root, options).child(*below), partitioned=partitioned)
+    return DeltaLakeTable(Location.of(root, options).child(*below), partitioned=partitioned, clustered=clustered)
 
 
 def absolute(root: str | Path) -> str:

@@ -110,7 +110,12 @@ class Lakehouse:
         """Where the rows of an asset of that name live, be it one of ours or not."""
         # The layer's folder is there even below a root of its own: two layers may be given the same one.
         return open_table(
-            self._roots[layer], str(layer), name, partitioned=partitioned, options=self.settings.storage_options
+            self._roots[layer],
+            str(layer),
+            name,
+            partitioned=partitioned,
+            clustered=self.settings.shared_files,
+            options=self.settings.storage_options,
         )
 
     def place(self, asset: Asset) -> Place | None:

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
         workers: steps at a time
         retention: how far back ``state retain`` and ``maintain`` keep old versions, such as ``90d``; None: nobody has
             said
+        shared_files: whether small partitions of tables that are yet to be made share files
         runner: where Prefect runs steps: ``threads``, or ``dask://host:port``, a Dask cluster's scheduler
         work_pool: the Prefect work pool that deployments run in
         compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
@@ -79,6 +80,7 @@ class Settings(BaseSettings):
     chunk: int = Field(default=CHUNK, ge=1)
     workers: int = Field(default=4, ge=1)
     retention: str | None = None
+    shared_files: bool = False
     runner: str = THREADS
     work_pool: str | None = None
     queue: str | None = None

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lakehouse import Lakehouse, PartitionRange, bronze
 from lakehouse.errors import PartitionConflict, StorageError
 from lakehouse.io import PARTITION
 from lakehouse.io.clusters import Piece, grouped
@@ -22,6 +23,7 @@ from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.io.staging import SHARED
 from lakehouse.io.storage import Location
 from lakehouse.partitions import Daily, PartitionSet
+from lakehouse.testing.lineage import MemoryLineage
 from lakehouse.testing.tables import publish, refused
 
 DAYS = Daily("2000-01-01", column="day")
@@ -145,6 +147,25 @@ def test_over_any_history_each_partition_has_its_newest_rows(history: list[Any])
             assert dict(seen.group_by("number").len().iter_rows()) == dict.fromkeys(expected, 5)
             assert (seen[PARTITION] == seen["day"].cast(pl.String)).all()
             assert table.rows() == {str(_FIRST + timedelta(days=n)): 5 for n in sorted(expected)}
+
+
+def test_new_tables_of_a_lake_share_files_if_its_settings_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @bronze(partitions=Daily("2000-01-01", column="day"))
+    def readings(partitions: PartitionRange) -> pl.LazyFrame:
+        first = (date.fromisoformat(partitions.keys()[0]) - _FIRST).days
+        return rows(range(first, first + len(partitions.keys())), "x").drop(PARTITION)
+
+    def built(folder: Path, days: str) -> list[str]:
+        lake = Lakehouse([readings], storage=folder, lineage=MemoryLineage())
+        lake.materialize(readings, days, engine="inline")
+        return lake.table(readings).files()
+
+    assert len(built(tmp_path / "before", "2000-01")) == 31
+    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", "true")
+    assert len(built(tmp_path / "before", "2000-02")) == 60
+    assert len(built(tmp_path / "shared", "2000-01")) == 2, "one for each step"
 
 
 def test_whoever_was_ahead_is_built_upon(table: DeltaLakeTable) -> None:
