@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import time
@@ -1280,12 +1281,13 @@ def _remove(root: Path, folder: str, used: Set[str]) -> None:
     if not used:
         shutil.rmtree(target)
         return
-    for file in target.rglob("*"):
-        if file.is_file() and file.relative_to(root).as_posix() not in used:
-            file.unlink(missing_ok=True)
-    for child in sorted((p for p in target.rglob("*") if p.is_dir()), reverse=True):
-        _rmdir(child)
-    _rmdir(target)
+    for here, _, names in os.walk(target, topdown=False):
+        within = Path(here).relative_to(root).as_posix()
+        unused = [name for name in names if f"{within}/{name}" not in used]
+        for name in unused:
+            Path(here, name).unlink(missing_ok=True)
+        if len(unused) == len(names):
+            _rmdir(Path(here))
 
 
 def _rmdir(folder: Path) -> None:
