@@ -221,7 +221,10 @@ def test_the_orchestrator_is_ended(
     try:
         child = wait_for(lambda: ended(process, tmp_path) or called(tmp_path), "the function", 200)
         process.send_signal(how)
-        process.wait(120)
+        try:
+            process.wait(120)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it doesn't end:\n{(tmp_path / 'orchestrator.log').read_text()[-5000:]}")
         run = order_run(client, tmp_path)
         assert run is not None
         # By its own deadline at the latest, 20 seconds after it began; if somebody can still say so, at once.
