@@ -34,7 +34,7 @@ from lakehouse.partitions import PartitionSelection, PartitionSet, Present
 from lakehouse.places import computes, open_place
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request, Upstream, targets_name
-from lakehouse.planning.snapshot import Snapshot, take_snapshot
+from lakehouse.planning.snapshot import Snapshot, keep, take_snapshot
 from lakehouse.project import assets_in
 from lakehouse.redaction import redacted
 from lakehouse.settings import Settings, load_settings
@@ -370,23 +370,28 @@ class Lakehouse:
             for asset in chosen
         }
 
-    def snapshot(self, targets: Targets, *, now: datetime | None = None, look: bool = True) -> Snapshot:
+    def snapshot(
+        self, targets: Targets, *, now: datetime | None = None, look: bool = True, facts: bool = False
+    ) -> Snapshot:
         """What is known of assets and of all they depend on, read and not written.
 
         Parameters:
             targets: which assets
             now: another time than that of the clock
             look: whether external assets are looked at; if not, they are taken as they were observed last
+            facts: whether every fact is asked for, and not only what they come to
 
         Raises:
             UnknownAsset: no such asset; StorageError, LineageError, StepError: something can't be read
         """
-        return self.snapshot_of(self.graph.involved(self.select(targets)), now=now, look=look)
+        return self.snapshot_of(self.graph.involved(self.select(targets)), now=now, look=look, facts=facts)
 
-    def snapshot_of(self, assets: Iterable[Asset], *, now: datetime | None = None, look: bool = True) -> Snapshot:
+    def snapshot_of(
+        self, assets: Iterable[Asset], *, now: datetime | None = None, look: bool = True, facts: bool = False
+    ) -> Snapshot:
         """What is known of just these assets; else as [Lakehouse.snapshot][]."""
         moment = now or datetime.now(UTC)
-        return take_snapshot(self.graph, assets, self.lineage_store, self.table, moment, look=look)
+        return take_snapshot(self.graph, assets, self.lineage_store, self.table, moment, look=look, facts=facts)
 
     def present(self, now: datetime | None = None) -> Present:
         """The clock, and the dynamic keys that are registered.
@@ -472,7 +477,7 @@ class Lakehouse:
         """
         found = self.graph[asset]
         chosen = None if partitions is None else self._partitions(found, partitions)
-        snapshot = self.snapshot([found, *self.graph.descendants(found)], look=False)
+        snapshot = self.snapshot([found, *self.graph.descendants(found)], look=False, facts=True)
         if (fault := snapshot.fault(found)) is not None:
             raise fault
         return asset_lineage(self.graph, snapshot, found, chosen, snapshot.now)
@@ -493,6 +498,7 @@ class Lakehouse:
     def _record(self, snapshot: Snapshot) -> None:
         if found := snapshot.unrecorded:
             self.lineage_store.append(found)
+        keep(self.graph, snapshot, self.lineage_store)
 
     def _check_meaning(self, asset: Asset, version: int | None) -> None:
         """See that keys mean what they meant in what is stored at a version."""

@@ -8,12 +8,18 @@ All items lie under a partition key ``pk`` and a sort key ``sk``:
 | ``run#<run>`` | ``<id>#<asset>`` | ``asset``, ``id``: where the body is |
 | ``input#<asset>`` | ``<id>#<asset>`` | the same, for each input of a published fact |
 | ``version#<asset>`` | ``<version, 20 digits>#<id>`` | the same, for each fact with a table version |
+| ``kept#<asset>`` | ``arrived#<id>`` | the same, for each fact that the checkpoint doesn't cover |
+| ``kept#<asset>`` | ``checkpoint`` | ``body``: a checkpoint, and ids of what it covers, compressed; ``version`` |
+| ``kept#<asset>`` | ``part#<chance>#<number>`` | a part of such a body, where it is long |
 | ``claims`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
 | ``claims`` | ``waiting`` | the same of runs that wait for them |
 
 A fact is there once its *body* is there. Pointers are written first and may be written twice; a pointer
 without a body, which a killed process can leave behind, is passed over by readers. So a body is stored once
 however many inputs it has, no index has to be kept, and every read is strongly consistent.
+
+What has arrived is read before the checkpoint, and taken away after the checkpoint that covers it is written: so
+nothing is missed. Somebody who removes a fact past this store has to remove the asset's ``checkpoint`` as well.
 """
 
 from __future__ import annotations
@@ -21,13 +27,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import json
 import os
 import random
 import threading
 import time
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, final
+from typing import Any, TypeVar, final
 from urllib.parse import urlencode
 
 import boto3
@@ -36,10 +43,11 @@ from botocore.config import Config
 
 from lakehouse.credentials import NONE_GIVEN, from_machine, machine_may_be_asked, tell_that_machine_is_asked
 from lakehouse.errors import LineageError, count
-from lakehouse.lineage.facts import Fact, Status
-from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
+from lakehouse.lineage.facts import Fact, Status, new_id
+from lakehouse.lineage.store import Lease, Since, leases_from_json, leases_to_json
 
 Item = dict[str, dict[str, Any]]
+T = TypeVar("T", list[Any], bytes)
 
 _COMPRESS_FROM = 4 * 1024
 """Bytes of JSON from which a body is compressed: writing is paid for by the kilobyte."""
@@ -47,6 +55,7 @@ _COMPRESS_FROM = 4 * 1024
 _ITEM_BYTES = 400 * 1024
 _TRANSACTION_ITEMS, _TRANSACTION_BYTES = 100, 3_500_000  # of 4 MB: the rest is for envelopes
 _BATCH_WRITES, _BATCH_GETS = 25, 100
+_PART_BYTES = 380 * 1024  # of a checkpoint; the rest of an item is for its keys
 
 _TRIES = 12
 """How often a call is made that DynamoDB throttles: about 20 s of waiting in all."""
@@ -167,21 +176,70 @@ class DynamoDBLineage:
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over."""
         wanted = [fact for fact in self.facts(asset) if fact.id in set(ids)]
+        if not wanted:
+            return
+        self._drop_checkpoint(asset)
         # The bodies first: a fact is gone once its body is, and readers pass over what points to it.
         for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
-            self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
+            self._delete(items)
+        # Another time, for whoever read in the middle of it.
+        self._drop_checkpoint(asset)
+
+    def keep(self, asset: str, checkpoint: str, since: Since) -> bool:
+        """Put a checkpoint in the place of the one that was read; False: that one isn't there any more."""
+        covered = {fact.id for fact in since.facts}
+        body = zlib.compress(json.dumps([checkpoint, sorted(covered)]).encode())
+        parts = [
+            {**_checkpoint(asset, f"part#{new_id()}#{number:04d}"), "body": {"B": some}}
+            for number, some in enumerate(_cut(body, _PART_BYTES))
+        ]
+        content: Item = {"body": {"B": body}}
+        if len(parts) > 1:
+            content = {"parts": {"SS": [part["sk"]["S"] for part in parts]}}
+            for part in parts:
+                self._write([{"PutRequest": {"Item": part}}])
+        old = self._replace_checkpoint(asset, since.version, content)
+        if old is None:
+            self._delete(parts if len(parts) > 1 else [])
+            return False
+        arrived = self._query(f"kept#{asset}", " AND begins_with(sk, :sk)", "arrived#")
+        spare = [item for item in arrived if item["id"]["S"] in covered]
+        self._delete([*spare, *(_checkpoint(asset, part) for part in old.get("parts", {}).get("SS", ()))])
+        return True
+
+    def _replace_checkpoint(self, asset: str, version: int, content: Item) -> Item | None:
+        """Write a checkpoint of the next version; gives back the one before, or None: that is of another version."""
+        item = {**_checkpoint(asset), **content, "version": {"N": str(version + 1)}}
+        try:
+            answer = self._do(
+                "put_item",
+                expected=(f"{_IS_THERE}Exception",),
+                TableName=self.table,
+                Item=item,
+                ReturnValues="ALL_OLD",
+                **_of_version(version),
+            )
+        except aws.ClientError:
+            return None
+        old: Item = answer.get("Attributes", {})
+        return old
+
+    def _drop_checkpoint(self, asset: str) -> None:
+        for _ in range(_TRIES):
+            version, _, _ = self._checkpoint(asset)
+            if self._replace_checkpoint(asset, version, {}) is not None:
+                return
+        raise self._error("put_item", None, _TRIES)
+
+    def _delete(self, items: Iterable[Item]) -> None:
+        self._write([{"DeleteRequest": {"Key": {"pk": item["pk"], "sk": item["sk"]}}} for item in items])
 
     def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now."""
         item = {**_LEASES[waiting], "body": _packed(leases_to_json(leases)), "version": {"N": str(version + 1)}}
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if version:
-            condition = {
-                "ConditionExpression": "version = :version",
-                "ExpressionAttributeValues": {":version": {"N": str(version)}},
-            }
+        there = _of_version(version)
         try:
-            self._do("put_item", expected=(f"{_IS_THERE}Exception",), TableName=self.table, Item=item, **condition)
+            self._do("put_item", expected=(f"{_IS_THERE}Exception",), TableName=self.table, Item=item, **there)
         except aws.ClientError:
             return False
         return True
@@ -243,6 +301,28 @@ class DynamoDBLineage:
         """Every fact about an asset, in the order of their ids."""
         return [_fact(item) for item in self._query(f"asset#{asset}")]
 
+    def since(self, asset: str) -> Since:
+        """The asset's checkpoint and what came since, or all facts."""
+        arrived = list(self._query(f"kept#{asset}", " AND begins_with(sk, :sk)", "arrived#"))
+        version, checkpoint, covered = self._checkpoint(asset)
+        if not checkpoint:
+            return Since(version, checkpoint, tuple(self.facts(asset)))
+        return Since(version, checkpoint, tuple(self._pointed_at(p for p in arrived if p["id"]["S"] not in covered)))
+
+    def _checkpoint(self, asset: str) -> tuple[int, str, Collection[str]]:
+        """The version of an asset's checkpoint, its text, and the ids of what it covers and the one before didn't."""
+        items = {item["sk"]["S"]: item for item in self._query(f"kept#{asset}", " AND sk >= :sk", "checkpoint")}
+        head = items.get("checkpoint")
+        if head is None:
+            return 0, "", ()
+        version = int(head["version"]["N"])
+        try:
+            parts = [items[name] for name in sorted(head["parts"]["SS"])] if "parts" in head else [head]
+            text, covered = json.loads(zlib.decompress(b"".join(part["body"]["B"] for part in parts)))
+        except (KeyError, ValueError, zlib.error):
+            return version, "", ()  # there is none, or not all of it
+        return version, text, set(covered)
+
     def latest_version(self, asset: str) -> int | None:
         """The highest table version that a fact of the asset names; None: never published."""
         newest = self.newest(asset)
@@ -286,16 +366,16 @@ class DynamoDBLineage:
         if made is not None and made[0] == os.getpid():
             made[1].close()
 
-    def _query(self, key: str, **options: Any) -> Iterator[Item]:
-        """The items under a partition key, page by page."""
+    def _query(self, key: str, condition: str = "", sort: str = "", **options: Any) -> Iterator[Item]:
+        """The items under a partition key, page by page; those whose sort key, ``:sk``, fulfils a condition."""
         start: dict[str, Any] = {}
         while True:
             page = self._do(
                 "query",
                 TableName=self.table,
                 ConsistentRead=True,
-                KeyConditionExpression="pk = :key",
-                ExpressionAttributeValues={":key": {"S": key}},
+                KeyConditionExpression="pk = :key" + condition,
+                ExpressionAttributeValues={":key": {"S": key}, **({":sk": {"S": sort}} if sort else {})},
                 **options,
                 **start,
             )
@@ -490,6 +570,7 @@ def _pointers(fact: Fact) -> Iterator[Item]:
     here = {"asset": {"S": fact.asset}, "id": {"S": fact.id}}
     sort = {"S": f"{fact.id}#{fact.asset}"}
     yield {"pk": {"S": f"run#{fact.run}"}, "sk": sort, **here}
+    yield {"pk": {"S": f"kept#{fact.asset}"}, "sk": {"S": f"arrived#{fact.id}"}, **here}
     if fact.version is not None:
         yield {"pk": {"S": f"version#{fact.asset}"}, "sk": {"S": _version_key(fact.version, fact.id)}, **here}
     if fact.status is Status.PUBLISHED:
@@ -510,7 +591,21 @@ def _size(item: Item) -> int:
     )
 
 
-def _cut(items: list[Any], size: int) -> Iterator[list[Any]]:
+def _checkpoint(asset: str, sort: str = "checkpoint") -> Item:
+    return {"pk": {"S": f"kept#{asset}"}, "sk": {"S": sort}}
+
+
+def _of_version(version: int) -> dict[str, Any]:
+    """The condition that an item is there in a version; 0: that there is none."""
+    if not version:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": "version = :version",
+        "ExpressionAttributeValues": {":version": {"N": str(version)}},
+    }
+
+
+def _cut(items: T, size: int) -> Iterator[T]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from lakehouse.errors import LineageError
 from lakehouse.lineage.facts import Fact, Status
-from lakehouse.lineage.store import Lease, leases_from_json, leases_to_json
+from lakehouse.lineage.store import Lease, Since, leases_from_json, leases_to_json
 
 SCHEMA = 1
 """Version of the tables below, kept in the file's ``user_version``."""
@@ -44,6 +47,41 @@ _TABLES = (
     f"PRAGMA user_version = {SCHEMA}",
 )
 
+_KEPT = (
+    """
+    CREATE TABLE IF NOT EXISTS checkpoints (
+        asset TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS arrivals (
+        asset TEXT NOT NULL,
+        id TEXT NOT NULL,
+        PRIMARY KEY (asset, id)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER IF NOT EXISTS fact_arrived AFTER INSERT ON facts BEGIN
+        INSERT OR REPLACE INTO arrivals VALUES (NEW.asset, NEW.id);
+    END
+    """,
+    *(
+        f"""
+        CREATE TRIGGER IF NOT EXISTS fact_{event}d AFTER {event} ON facts BEGIN
+            INSERT INTO checkpoints VALUES (OLD.asset, 1, '')
+                ON CONFLICT (asset) DO UPDATE SET version = version + 1, body = '';
+            DELETE FROM arrivals WHERE asset = OLD.asset AND id = OLD.id;
+        END
+        """
+        for event in ("delete", "update")
+    ),
+)
+"""What is beside the facts: for each asset a checkpoint, none where its body is empty, and the facts that it doesn't
+cover. Triggers see to it, whoever writes: an older lakehouse, or a person by hand. A store that was made without is
+given them by the first append."""
+
 _LEASES = """
     CREATE TABLE IF NOT EXISTS {} (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -64,15 +102,48 @@ _WHAT_IS_THERE = """
 _WRITABLE = "name a file in a folder that you may write to (readers too: SQLite keeps its log beside the file)"
 
 
+@dataclass
+class _Connection:
+    """A connection that is kept.
+
+    Parameters:
+        sqlite: the connection
+        process: id of the process that made it
+        file: device and inode of the file that it is open on
+        known: whether the file is known to be a lineage store; writable: and to have all tables
+    """
+
+    sqlite: sqlite3.Connection
+    process: int
+    file: tuple[int, int]
+    known: bool = False
+    writable: bool = False
+
+
+_MOST_IDLE = 8
+
+_INHERITED: list[_Connection] = []
+"""Connections of a process that this one is a copy of: to close them would take its locks away."""
+
+
+def _close(connections: list[_Connection]) -> None:
+    while connections:
+        kept = connections.pop()
+        if kept.process == os.getpid():
+            kept.sqlite.close()
+        else:
+            _INHERITED.append(kept)
+
+
 @final
 class SqliteLineage:
     """Facts in one SQLite file, which many threads and processes of one machine may share.
 
-    The file and its folder are made by the first append; reading makes nothing. Every call opens the
-    file and closes it again (0.2 ms): nothing has to be carried over a fork, into a thread or into a
-    pickle, a file that was deleted meanwhile is not written to unseen, and between calls the file
-    is whole, so that it can be copied. It must lie on a local disk: SQLite's write-ahead log
-    doesn't work over a network.
+    The file and its folder are made by the first append; reading makes nothing. Connections are kept from call
+    to call, each used by one thread at a time and never carried over a fork or into a pickle; a file that was
+    deleted or replaced meanwhile is not written to unseen. After each append all is in the file itself, so that it
+    can be copied, unless another connection reads just then. It must lie on a local disk: SQLite's write-ahead
+    log doesn't work over a network.
 
     Parameters:
         path: the file; a relative one is taken from the folder that is current now
@@ -93,6 +164,8 @@ class SqliteLineage:
     def __init__(self, path: str | Path, *, timeout: float = 30.0) -> None:
         self.path = Path(path).expanduser().absolute()
         self.timeout = timeout
+        self._idle: list[_Connection] = []
+        weakref.finalize(self, _close, self._idle)
 
     @property
     def uri(self) -> str:
@@ -114,8 +187,7 @@ class SqliteLineage:
         rows = [(f, (f.asset, f.id, f.run, f.version, f.to_json())) for f in facts]
         if not rows:
             return
-        with self._clear_errors("written"), closing(self._open_to_write()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._writing() as connection:
             for fact, row in rows:
                 written = connection.execute(
                     "INSERT INTO facts VALUES (?, ?, ?, ?, ?) ON CONFLICT (asset, id) DO NOTHING", row
@@ -125,26 +197,52 @@ class SqliteLineage:
                         "INSERT INTO inputs VALUES (?, ?, ?)",
                         [(name, fact.id, fact.asset) for name in sorted({pin.asset for pin in fact.inputs})],
                     )
-            connection.execute("COMMIT")
 
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset in one transaction; ids that aren't there are passed over."""
         wanted = [fact for fact in self.facts(asset) if fact.id in set(ids)]
         if not wanted:
             return
-        with self._clear_errors("written"), closing(self._open_to_write()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._writing() as connection:
             for fact in wanted:
                 connection.executemany(
                     "DELETE FROM inputs WHERE input = ? AND id = ? AND asset = ?",
                     [(name, fact.id, asset) for name in {pin.asset for pin in fact.inputs}],
                 )
                 connection.execute("DELETE FROM facts WHERE asset = ? AND id = ?", (asset, fact.id))
-            connection.execute("COMMIT")
 
     def facts(self, asset: str) -> list[Fact]:
         """Every fact about an asset, in the order of their ids."""
         return self._facts("SELECT body FROM facts WHERE asset = ? ORDER BY id", asset)
+
+    def since(self, asset: str) -> Since:
+        """The asset's checkpoint and what came since, or all facts."""
+        version, checkpoint = 0, ""
+        query = "SELECT body FROM facts WHERE asset = ? ORDER BY id"
+        with self._reading() as connection:
+            if connection is None:
+                return Since(version, checkpoint, ())
+            connection.execute("BEGIN")
+            if _has(connection, "checkpoints"):
+                row = connection.execute("SELECT version, body FROM checkpoints WHERE asset = ?", (asset,)).fetchone()
+                version, checkpoint = row or (version, checkpoint)
+            if checkpoint:
+                query = "SELECT body FROM arrivals JOIN facts USING (asset, id) WHERE arrivals.asset = ? ORDER BY id"
+            rows = connection.execute(query, (asset,)).fetchall()
+            connection.execute("COMMIT")
+        return Since(version, checkpoint, tuple(Fact.from_json(body) for (body,) in rows))
+
+    def keep(self, asset: str, checkpoint: str, since: Since) -> bool:
+        """Put a checkpoint in the place of the one that was read; False: that one isn't there any more."""
+        with self._writing() as connection:
+            row = connection.execute("SELECT version FROM checkpoints WHERE asset = ?", (asset,)).fetchone()
+            if (row[0] if row else 0) != since.version:
+                return False
+            into = "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)"
+            connection.execute(into, (asset, since.version + 1, checkpoint))
+            covered = [(asset, fact.id) for fact in since.facts]
+            connection.executemany("DELETE FROM arrivals WHERE asset = ? AND id = ?", covered)
+            return True
 
     def latest_version(self, asset: str) -> int | None:
         """The highest table version that a fact of the asset names; None: never published."""
@@ -169,62 +267,115 @@ class SqliteLineage:
 
     def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
         """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
-        with self._clear_errors("read"):
-            if not self.path.exists():
-                return 0, []
-            with closing(self._connect("rw")) as connection:
-                return _leases(connection, waiting)
+        with self._reading() as connection:
+            return (0, []) if connection is None else _leases(connection, waiting)
 
     def set_leases(self, leases: Sequence[Lease], *, version: int, waiting: bool = False) -> bool:
         """Put other leases in the place of those of a version; False: they are of another version by now."""
         body = leases_to_json(leases)
-        with self._clear_errors("written"), closing(self._open_to_write()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._writing() as connection:
             connection.execute(_LEASES.format(_LEASE_TABLES[waiting]))
             if _leases(connection, waiting)[0] != version:
-                connection.execute("ROLLBACK")
                 return False
             into = f"INSERT OR REPLACE INTO {_LEASE_TABLES[waiting]} VALUES (1, ?, ?)"
             connection.execute(into, (version + 1, body))
-            connection.execute("COMMIT")
             return True
 
     def close(self) -> None:
-        """Nothing is held open between calls."""
+        """Let go of connections; the next call makes a new one."""
+        _close(self._idle)
 
     def _facts(self, query: str, *values: str) -> list[Fact]:
         return [Fact.from_json(body) for (body,) in self._select(query, *values)]
 
     def _select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return [] if connection is None else connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """A connection, for one thread; None: there is nothing yet."""
         with self._clear_errors("read"):
             if not self.path.exists():
-                return []
-            with closing(self._connect("rw")) as connection:
-                return connection.execute(query, values).fetchall() if self._is_ours(connection) else []
+                yield None
+                return
+            kept = self._take("rw")
+            with self._give_back(kept):
+                kept.known = kept.known or self._is_ours(kept.sqlite)
+                yield kept.sqlite if kept.known else None
 
-    def _open_to_write(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connect("rwc")
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A connection, for one thread and one transaction: it is committed, or nothing is written."""
+        with self._clear_errors("written"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            kept = self._take("rwc")
+            with self._give_back(kept):
+                if not kept.writable:
+                    if not self._is_ours(kept.sqlite):
+                        self._make_tables(kept.sqlite)
+                    kept.known = True
+                kept.sqlite.execute("BEGIN IMMEDIATE")
+                if not kept.writable:
+                    for statement in _KEPT:
+                        kept.sqlite.execute(statement)
+                    kept.writable = True
+                yield kept.sqlite
+                kept.sqlite.execute("COMMIT")
+                # A log that is left over would be taken for that of a file that is put in the place of this one.
+                kept.sqlite.execute("PRAGMA busy_timeout = 0")
+                kept.sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                kept.sqlite.execute(f"PRAGMA busy_timeout = {round(self.timeout * 1000)}")
+
+    def _take(self, mode: str) -> _Connection:
+        """A connection that nobody uses, to the file that is there now."""
+        while True:
+            try:
+                kept = self._idle.pop()
+            except IndexError:
+                return self._connect(mode)
+            try:
+                found = self.path.stat()
+                if kept.process == os.getpid() and kept.file == (found.st_dev, found.st_ino):
+                    return kept
+            except FileNotFoundError:
+                pass
+            _close([kept])
+
+    @contextmanager
+    def _give_back(self, kept: _Connection) -> Iterator[None]:
+        """Keep a connection when it has been used; not if something went wrong, or it is of no use to others."""
         try:
-            if not self._is_ours(connection):
-                self._make_tables(connection)
+            yield
         except BaseException:
-            connection.close()
+            kept.sqlite.close()
             raise
-        return connection
+        if kept.sqlite.in_transaction:
+            kept.sqlite.execute("ROLLBACK")
+        # What a file holds is asked of the file: also what somebody else has done to it, past SQLite.
+        kept.sqlite.execute("PRAGMA shrink_memory")
+        if kept.known and len(self._idle) < _MOST_IDLE:
+            self._idle.append(kept)
+        else:
+            kept.sqlite.close()
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self.path.as_uri()}?mode={mode}", uri=True, timeout=self.timeout, isolation_level=None
+    def _connect(self, mode: str) -> _Connection:
+        sqlite = sqlite3.connect(
+            f"{self.path.as_uri()}?mode={mode}",
+            uri=True,
+            timeout=self.timeout,
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             # What a power failure can take (never a kill) is a last append: the next run mends it from
             # the table's own log.
-            connection.execute("PRAGMA synchronous = NORMAL")
+            sqlite.execute("PRAGMA synchronous = NORMAL")
+            found = self.path.stat()
         except BaseException:
-            connection.close()
+            sqlite.close()
             raise
-        return connection
+        return _Connection(sqlite, os.getpid(), (found.st_dev, found.st_ino))
 
     def _is_ours(self, connection: sqlite3.Connection) -> bool:
         """Whether the tables are there; False: the file is empty."""
@@ -304,10 +455,13 @@ class SqliteLineage:
         return f"SqliteLineage({str(self.path)!r})"
 
 
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone() is not None
+
+
 def _leases(connection: sqlite3.Connection, waiting: bool) -> tuple[int, list[Lease]]:
     table = _LEASE_TABLES[waiting]
-    # The first lease makes the table.
-    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+    if not _has(connection, table):  # the first lease makes it
         return 0, []
     row = connection.execute(f"SELECT version, body FROM {table}").fetchone()
     return (row[0], leases_from_json(row[1])) if row else (0, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -48,7 +48,7 @@ class Meaning:
         others = [f for f in telling if f.spec != spec]
         if not others:
             return cls(spec)
-        newest = max(telling, key=_order)
+        newest = max(telling, key=order_of)
         before = max(map(_version, others))
         return cls(spec, newest.spec, before) if newest.spec != spec else cls(spec, "", before, newest.version)
 
@@ -58,7 +58,7 @@ class Meaning:
             return []
         if self.before is None:
             return [f for f in facts if f.spec in ("", self.spec)]  # attempts alone may differ
-        places = _places(facts)
+        places = places_of(facts)
         return [f for f in facts if f.spec in ("", self.spec) and places[f.id] > self.before]
 
     def fault(self, asset: str, version: int | None = None) -> PartitioningChanged | None:
@@ -82,6 +82,10 @@ class Meaning:
         )
 
 
+Pieces = tuple[tuple[PartitionSet, Fact], ...]
+"""Disjoint sets of partitions, each with the fact that tells of it."""
+
+
 @final
 @dataclass(frozen=True)
 class AssetState:
@@ -100,18 +104,32 @@ class AssetState:
         renames: the facts that say that partitions were renamed, oldest first
         sequence: the highest of all facts; what is planned now comes after it
         meaning: whether keys mean what they meant when they were written down
+        earlier: changes of which the versions alone are kept, the first and the last at which some partitions changed
+        merged: partitions of which one current fact stands for several that are alike; see
+            [lakehouse.lineage.merging][]
+        lean: partitions whose current facts are without their digests
+        whole: folds all facts, for what is asked about what isn't kept here; None: everything is
     """
 
     partitions: Partitions
-    current: tuple[tuple[PartitionSet, Fact], ...]
-    attempts: tuple[tuple[PartitionSet, Fact], ...]
-    changes: tuple[tuple[PartitionSet, Fact], ...] = ()
-    gone: tuple[tuple[PartitionSet, Fact], ...] = ()
-    rejected: tuple[tuple[PartitionSet, Fact], ...] = ()
+    current: Pieces
+    attempts: Pieces
+    changes: Pieces = ()
+    gone: Pieces = ()
+    rejected: Pieces = ()
     formerly: frozenset[str] = frozenset()
     renames: tuple[Fact, ...] = ()
     sequence: int = 0
     meaning: Meaning = field(default_factory=lambda: Meaning(""))
+    earlier: tuple[tuple[PartitionSet, int, int], ...] = ()
+    merged: PartitionSet = None  # type: ignore[assignment]  # until it is made
+    lean: PartitionSet = None  # type: ignore[assignment]
+    whole: Callable[[], AssetState] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("merged", "lean"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.partitions.empty())
 
     @classmethod
     def fold(cls, partitions: Partitions, facts: Iterable[Fact], *, version: int | None = None) -> AssetState:
@@ -130,20 +148,20 @@ class AssetState:
         listed = under_new_keys(meaning.kept(everything))
         if version is not None:
             listed = [f for f in listed if f.version is not None and f.version <= version]
-        committed = sorted((f for f in listed if f.status in _THERE + _GONE), key=_order, reverse=True)
+        committed = sorted((f for f in listed if f.status in THERE + GONE), key=order_of, reverse=True)
         # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
         tried = [f for f in reversed(in_order(listed)) if not f.renamed]
         rows = [f for f in committed if f.status is not Status.FORGOTTEN]
-        pieces = _paint(partitions, committed)
+        pieces = paint(partitions, committed)
         return cls(
             partitions,
-            tuple(piece for piece in pieces if piece[1].status in _THERE),
-            _paint(partitions, tried),
-            _changes(partitions, rows),
-            tuple(piece for piece in pieces if piece[1].status in _GONE),
-            tuple(piece for piece in _judged(partitions, tried) if piece[1].status is Status.REJECTED),
+            tuple(piece for piece in pieces if piece[1].status in THERE),
+            paint(partitions, tried),
+            changes_among(partitions, rows),
+            tuple(piece for piece in pieces if piece[1].status in GONE),
+            tuple(piece for piece in judged_among(partitions, tried) if piece[1].status is Status.REJECTED),
             frozenset(f.formerly for f in everything if f.formerly),
-            tuple(sorted((f for f in listed if f.renamed), key=_order)),
+            tuple(sorted((f for f in listed if f.renamed), key=order_of)),
             max((f.sequence for f in everything), default=0),
             meaning,
         )
@@ -158,7 +176,7 @@ class AssetState:
         """The partitions that were held back, and not published since."""
         return self.partitions.union(part for part, _ in self.rejected)
 
-    @property
+    @cached_property
     def version(self) -> int | None:
         """The highest table version that is recorded."""
         known = (*(fact.version for _, fact in (*self.current, *self.gone)), self.meaning.since)
@@ -168,8 +186,23 @@ class AssetState:
         """The partitions whose rows are others than they were at a table version (None: before there were any)."""
         if version is None:
             return self.present
-        versions, unions = self._newer
-        return unions[bisect_right(versions, version)]
+        if version not in self._since:
+            if any(first <= version < last for _, first, last in self.earlier):
+                return self.exact.changed_since(version)
+            versions, unions = self._newer
+            newer = self.partitions.union(part for part, first, _ in self.earlier if first > version)
+            self._since[version] = unions[bisect_right(versions, version)] | newer
+        return self._since[version]
+
+    @cached_property
+    def _since(self) -> dict[int, PartitionSet]:
+        """What was found to have changed since a version: many publications ask for the same one."""
+        return {}
+
+    @cached_property
+    def exact(self) -> AssetState:
+        """The same, with nothing left out."""
+        return self if self.whole is None else self.whole()
 
     @cached_property
     def _newer(self) -> tuple[list[int], list[PartitionSet]]:
@@ -186,6 +219,8 @@ class AssetState:
 
     def digests(self, wanted: PartitionSet) -> dict[str, str]:
         """What stands for the rows of some partitions, by key; without those of which it isn't known."""
+        if self.lean & wanted:
+            return self.exact.digests(wanted)
         pieces = self._digests
         found: dict[str, str] = {}
         for low, high in wanted.spans:
@@ -195,7 +230,7 @@ class AssetState:
                     break
                 for ordinal in range(max(low, first), min(high, end)):
                     digest = text[at + DIGEST * (ordinal - first) :][:DIGEST]
-                    if len(digest) == DIGEST:
+                    if len(digest) == DIGEST and not digest.isspace():
                         found[self.partitions.key(ordinal)] = digest
         return found
 
@@ -243,8 +278,8 @@ def under_new_keys(facts: Iterable[Fact]) -> list[Fact]:
     Of a partition whose key another one has taken nothing is left but its place, with an empty key.
     """
     listed = list(facts)
-    renames = sorted((f for f in listed if f.renamed), key=_order)
-    places = _places(listed) if renames else {}
+    renames = sorted((f for f in listed if f.renamed), key=order_of)
+    places = places_of(listed) if renames else {}
     for rename in renames:
         keys = _keys(rename)
         listed = [_renamed(f, keys) if places[f.id] < _version(rename) else f for f in listed]
@@ -258,7 +293,7 @@ def in_order(facts: Iterable[Fact]) -> list[Fact]:
     the next one; several of those by their sequence.
     """
     listed = list(facts)
-    places = _places(listed)
+    places = places_of(listed)
     return sorted(listed, key=lambda f: (places[f.id], f.version is None, f.sequence, f.id))
 
 
@@ -291,18 +326,18 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
         versions: table versions that others have read and that are to stay explained
     """
     # The newest fact of a version stays: by it is known that all before it were recorded.
-    newest = max((fact for fact in facts if fact.version is not None), key=_order, default=None)
+    newest = max((f for f in facts if f.version is not None), key=order_of, default=None)
     needed = {newest.id} if newest is not None else set()
     needed |= {f.id for f in facts if f.renamed or f.formerly}
     # By the newest of each it is known how rows are partitioned, and up to when they were otherwise.
-    told = sorted((f for f in facts if f.spec and f.version is not None and f.status.committed), key=_order)
+    told = sorted((f for f in facts if f.spec and f.version is not None and f.status.committed), key=order_of)
     needed |= set({f.spec: f.id for f in told}.values()) if {f.spec for f in told} > {partitions.spec} else set()
-    last = max(facts, key=lambda f: (f.sequence, _order(f)), default=None)
+    last = max(facts, key=lambda f: (f.sequence, order_of(f)), default=None)
     needed |= {last.id} if last is not None and last.sequence else set()
     state = AssetState.fold(partitions, facts)
     needed |= {f.id for _, f in (*state.current, *state.attempts, *state.changes, *state.gone)}
     # What came after a rejection ends it, also where it is neither current nor the last attempt by now.
-    needed |= {f.id for _, f in _judged(partitions, in_order(under_new_keys(facts))[::-1])}
+    needed |= {f.id for _, f in judged_among(partitions, in_order(under_new_keys(facts))[::-1])}
     # What an older release wrote of attempts has its place by the newest version that was recorded before.
     needed |= {places[id] for id in needed if id in places} if (places := _newest_before(facts)) else set()
     for version in set(versions):
@@ -311,11 +346,11 @@ def superseded(partitions: Partitions, facts: Sequence[Fact], versions: Collecti
     return [f for f in facts if f.id not in needed]
 
 
-_THERE = (Status.PUBLISHED, Status.OBSERVED)
-_GONE = (Status.FORGOTTEN, Status.WIPED)
+THERE = (Status.PUBLISHED, Status.OBSERVED)
+GONE = (Status.FORGOTTEN, Status.WIPED)
 
 
-def _order(fact: Fact) -> tuple[int, str]:
+def order_of(fact: Fact) -> tuple[int, str]:
     """Commits order what a table's versions stand behind; ids the rest."""
     return _version(fact), fact.id
 
@@ -332,10 +367,14 @@ def _newest_before(facts: Iterable[Fact]) -> dict[str, str]:
     return found
 
 
-def _places(facts: Iterable[Fact]) -> dict[str, int]:
-    """The table version that each fact made, or began with."""
+def places_of(facts: Iterable[Fact], newest: int = -1) -> dict[str, int]:
+    """The table version that each fact made, or began with.
+
+    Parameters:
+        facts: the facts
+        newest: the highest version of those that came before them
+    """
     places: dict[str, int] = {}
-    newest = -1
     for fact in sorted(facts, key=lambda f: f.id):
         if fact.version is not None:
             newest = max(newest, fact.version)
@@ -348,7 +387,7 @@ def _places(facts: Iterable[Fact]) -> dict[str, int]:
 def _since(facts: Iterable[Fact], version: int | None) -> list[Fact]:
     """The renames that came after a version, in their order."""
     after = -1 if version is None else version
-    return sorted((f for f in facts if f.renamed and _version(f) > after), key=_order)
+    return sorted((f for f in facts if f.renamed and _version(f) > after), key=order_of)
 
 
 def _keys(rename: Fact) -> Mapping[str, str]:
@@ -378,7 +417,7 @@ def _version(fact: Fact) -> int:
     return -1 if fact.version is None else fact.version
 
 
-def _paint(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+def paint(partitions: Partitions, newest_first: Sequence[Fact]) -> Pieces:
     """Each partition with the newest fact about it."""
     covered = partitions.empty()
     pieces = []
@@ -390,14 +429,24 @@ def _paint(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[
     return tuple(reversed(pieces))
 
 
-def _judged(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
+def judged_among(partitions: Partitions, newest_first: Sequence[Fact]) -> Pieces:
     """Each partition with the newest fact that says something of its rows: not that they couldn't be made."""
     tried = [f for f in newest_first if not f.renamed and f.status not in (Status.FAILED, Status.SKIPPED)]
-    return _paint(partitions, tried)
+    return paint(partitions, tried)
 
 
-def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tuple[PartitionSet, Fact], ...]:
-    """Each partition with the newest fact that didn't leave its rows as they were."""
+def changes_among(
+    partitions: Partitions,
+    newest_first: Sequence[Fact],
+    published_since: Callable[[PartitionSet, int], PartitionSet] | None = None,
+) -> Pieces:
+    """Each partition with the newest fact that didn't leave its rows as they were.
+
+    Parameters:
+        partitions: how the asset is partitioned
+        newest_first: facts that say something of its rows
+        published_since: says which partitions were published after a version by facts that came before these
+    """
     covered = partitions.empty()
     pieces = []
     for place, fact in enumerate(newest_first):
@@ -411,6 +460,8 @@ def _changes(partitions: Partitions, newest_first: Sequence[Fact]) -> tuple[tupl
                 if fact.compared is None or _version(other) <= fact.compared or not same:
                     break
                 same = same - partitions.from_pairs(other.partitions)
+            if same and published_since is not None and fact.compared is not None:
+                same = same - published_since(same, fact.compared)
             part = part - same
         if part:
             pieces.append((part, fact))

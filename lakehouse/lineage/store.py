@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, final
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -50,11 +51,34 @@ def leases_from_json(text: _Json) -> list[Lease]:
         raise LineageError(f"leases can't be read: {error.errors(include_url=False)[0]['msg']}") from error
 
 
+@final
+@dataclass(frozen=True)
+class Since:
+    """A checkpoint of an asset's facts, and those that came since.
+
+    Parameters:
+        version: of the checkpoint; 0: there never was any
+        checkpoint: its text; none: there is no checkpoint
+        facts: those that were appended since, in the order of their ids; without a checkpoint: all
+    """
+
+    version: int
+    checkpoint: str
+    facts: tuple[Fact, ...]
+
+
 class LineageReader(Protocol):
     """Reads facts. Planning and display get no more than this."""
 
     def facts(self, asset: str) -> list[Fact]:
         """Every fact about an asset, in the order of their ids."""
+        ...
+
+    def since(self, asset: str) -> Since:
+        """The asset's checkpoint and what came since, or all facts: together everything.
+
+        A fact that was appended once more may come again.
+        """
         ...
 
     def latest_version(self, asset: str) -> int | None:
@@ -92,6 +116,21 @@ class LineageStore(LineageReader, Protocol):
 
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset, each of them wholly or not at all; ids that aren't there are passed over.
+
+        Raises:
+            LineageError: the store can't be reached or written
+        """
+        ...
+
+    def keep(self, asset: str, checkpoint: str, since: Since) -> bool:
+        """Put a checkpoint in the place of the one that was read; False: another is there by now, or facts have gone.
+
+        It is a cache, of which the store knows nothing but that it goes when one of the asset's facts is removed.
+
+        Parameters:
+            asset: the asset
+            checkpoint: its text; it covers the facts of ``since`` too
+            since: what was read
 
         Raises:
             LineageError: the store can't be reached or written

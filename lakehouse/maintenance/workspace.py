@@ -69,7 +69,7 @@ class Workspace:
         if asset.key not in self._known:
             table = self.table(asset)
             version = table.version()
-            known = self.lake.snapshot_of([asset], now=self.now, look=False).known[asset.key]
+            known = self.lake.snapshot_of([asset], now=self.now, look=False, facts=True).known[asset.key]
             if known.fault is not None and not (otherwise and isinstance(known.fault, PartitioningChanged)):
                 raise known.fault
             self._known[asset.key] = KnownAsset(table, version, known.facts, known.unrecorded, known.state)

@@ -67,6 +67,11 @@ class PartitionMapping:
         _check(given, self.up)
         return self.down.possible(self._rule.downstream(self, given)) if given else self.down.empty()
 
+    @property
+    def fixed(self) -> bool:
+        """Whether what partitions need of the input is the same whatever is there of it."""
+        return isinstance(self._rule, Same | Overlap | Window)
+
     @cached_property
     def choice(self) -> PartitionSet:
         """The upstream partitions that are there."""

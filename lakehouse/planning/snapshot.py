@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
-from lakehouse.errors import LakehouseError, StepError, StorageError, TableMismatch
-from lakehouse.lineage import AssetState, Fact, LineageReader
+from lakehouse.errors import LakehouseError, LineageError, StepError, StorageError, TableMismatch
+from lakehouse.lineage import AssetState, Fact, LineageReader, LineageStore
 from lakehouse.lineage.dynamic_partitions import dynamics, registered
+from lakehouse.lineage.kept import Kept, Late
+from lakehouse.lineage.merging import merged
 from lakehouse.lineage.observations import observe
+from lakehouse.lineage.store import Since
 from lakehouse.lineage.table_log import facts_in_log, unrecorded
 from lakehouse.partitions import Dynamic, Present
 from lakehouse.redaction import logger
@@ -34,16 +38,35 @@ class Known:
 
     Parameters:
         state: what its facts come to
-        facts: what lineage has, and what only the table's log or the source says
+        facts: what lineage has, and what only the table's log or the source says; none, where only what they come to
+            was asked for
         unrecorded: the latter
         fault: why its table or source can't be read, if it can't: then this is what lineage has; or that the table is
             partitioned otherwise than the asset is declared
+        recorded: what lineage has, folded; None: it was not asked for
     """
 
     state: AssetState
     facts: tuple[Fact, ...] = field(default=(), repr=False)
     unrecorded: tuple[Fact, ...] = field(default=(), repr=False)
     fault: LakehouseError | None = None
+    recorded: Recorded | None = field(default=None, repr=False)
+
+
+@final
+@dataclass(frozen=True)
+class Recorded:
+    """What lineage has of an asset.
+
+    Parameters:
+        kept: its facts, folded
+        since: the checkpoint that was read, and what came since
+        read: how many facts it took to fold them
+    """
+
+    kept: Kept
+    since: Since
+    read: int
 
 
 @final
@@ -96,6 +119,7 @@ def take_snapshot(
     now: datetime,
     *,
     look: bool = True,
+    facts: bool = False,
 ) -> Snapshot:
     """Read what is known of assets. One whose table or source can't be read hides no other: see [Known][].
 
@@ -106,36 +130,97 @@ def take_snapshot(
         table: says where an asset's rows live
         now: the present
         look: whether external assets are looked at; if not, they are taken as they were observed last
+        facts: whether every fact is asked for, and not only what they come to
 
     Raises:
         LineageError: lineage can't be read
     """
+    listed = list(assets)
+    if facts:
+        read = [_all_of(asset, lineage) for asset in listed]
+    else:
+        read = _kept(graph, listed, in_parallel(lambda asset: lineage.since(asset.key), listed), lineage)
 
-    def know(asset: Asset) -> Known:
-        facts = lineage.facts(asset.key)
+    def know(given: tuple[Asset, Recorded]) -> Known:
+        asset, recorded = given
+        kept = recorded.kept
         try:
             if asset.external:
-                found = _observed(asset, facts) if look else []
+                found = _observed(asset, kept.state) if look else []
             else:
-                found = unrecorded(table(asset), asset.key, _newest(facts))
+                found = unrecorded(table(asset), asset.key, kept.newest)
         except TableMismatch as error:
-            return _of_table(asset, table(asset), facts, error)
+            return _of_table(asset, table(asset), lineage.facts(asset.key), error)
         except (StorageError, StepError) as error:
-            return Known(AssetState.fold(asset.partitions, facts), tuple(facts), (), error)
-        ids = {fact.id for fact in facts}
-        facts = [*facts, *(fact for fact in found if fact.id not in ids)]
-        state = AssetState.fold(asset.partitions, facts)
-        return Known(state, tuple(facts), tuple(found), None if asset.external else state.meaning.fault(asset.key))
+            return Known(kept.state, recorded.since.facts if facts else (), (), error)
+        try:
+            state = kept.plus(found).state
+        except Late:
+            state = AssetState.fold(asset.partitions, [*lineage.facts(asset.key), *found])
+        if found and state.whole is not None:
+            state = replace(state, whole=_whole(asset, lineage, found))
+        fault = None if asset.external else state.meaning.fault(asset.key)
+        if not facts:
+            return Known(state, (), tuple(found), fault, recorded)
+        ids = {fact.id for fact in recorded.since.facts}
+        every = (*recorded.since.facts, *(fact for fact in found if fact.id not in ids))
+        return Known(state, every, tuple(found), fault)
 
-    listed = list(assets)
-    known = dict(zip((asset.key for asset in listed), in_parallel(know, listed), strict=True))
+    pairs = list(zip(listed, read, strict=True))
+    known = dict(zip((asset.key for asset in listed), in_parallel(know, pairs), strict=True))
     return Snapshot(known, _present(graph, lineage, known, now))
 
 
-def _newest(facts: Sequence[Fact]) -> list[Fact]:
-    """Those that name the highest table version."""
-    version = max((fact.version for fact in facts if fact.version is not None), default=None)
-    return [fact for fact in facts if version is not None and fact.version == version]
+def _all_of(asset: Asset, lineage: LineageReader) -> Recorded:
+    facts = tuple(lineage.facts(asset.key))
+    return Recorded(Kept.of(asset.partitions, facts), Since(0, "", facts), len(facts))
+
+
+def _kept(graph: AssetGraph, assets: Sequence[Asset], read: Sequence[Since], lineage: LineageReader) -> list[Recorded]:
+    """What facts come to, from checkpoints and what came since; from all facts, where that isn't enough."""
+    found: dict[str, Recorded] = {}
+    given = {asset.key: since for asset, since in zip(assets, read, strict=True)}
+    for asset in (one for one in graph if one.key in given):  # producers first
+        since = given[asset.key]
+        kept = Kept.from_json(since.checkpoint, asset, graph) if since.checkpoint else None
+        # What is kept of an asset relies on what was kept of its inputs.
+        if kept is not None and all(
+            key in found and found[key].kept.epoch == epoch for key, epoch in kept.sources.items()
+        ):
+            try:
+                kept = kept.plus(since.facts)
+                kept = replace(kept, state=replace(kept.state, whole=_whole(asset, lineage)))
+                found[asset.key] = Recorded(kept, since, len(since.facts))
+                continue
+            except Late:
+                pass
+        facts = lineage.facts(asset.key) if since.checkpoint else since.facts
+        found[asset.key] = Recorded(Kept.of(asset.partitions, facts), replace(since, facts=tuple(facts)), len(facts))
+    return [found[asset.key] for asset in assets]
+
+
+def _whole(asset: Asset, lineage: LineageReader, found: Sequence[Fact] = ()) -> Callable[[], AssetState]:
+    return lambda: AssetState.fold(asset.partitions, [*lineage.facts(asset.key), *found])
+
+
+ENOUGH = 64
+"""So many facts are read one by one before what they come to is kept."""
+
+
+def keep(graph: AssetGraph, snapshot: Snapshot, lineage: LineageStore) -> None:
+    """Keep what facts come to, where reading them has become long: a cache, which others may have renewed meanwhile."""
+    recorded = {key: one.recorded for key, one in snapshot.known.items() if one.recorded is not None}
+    long = [graph[key] for key, one in recorded.items() if one.read > ENOUGH]
+    # What is kept of an asset relies on what is kept of its inputs.
+    needed = {asset.key for asset in graph.involved(long)} if long else set()
+    if not needed <= recorded.keys():
+        return
+    new = {key for key in needed if recorded[key].read > ENOUGH or not recorded[key].since.checkpoint}
+    kept = merged(graph, {key: one.kept for key, one in recorded.items()}, snapshot.now) if new else {}
+    with suppress(LineageError):  # what reads it next does without
+        for asset in graph:
+            if asset.key in new:
+                lineage.keep(asset.key, kept[asset.key].to_json(asset, graph), recorded[asset.key].since)
 
 
 def _of_table(asset: Asset, table: TableReader, recorded: Sequence[Fact], fault: TableMismatch) -> Known:
@@ -157,9 +242,8 @@ def in_parallel(ask: Callable[[T], U], about: Sequence[T]) -> list[U]:
         return list(pool.map(ask, about))
 
 
-def _observed(asset: Asset, recorded: Sequence[Fact]) -> list[Fact]:
+def _observed(asset: Asset, before: AssetState) -> list[Fact]:
     """What an external asset says just now beyond what is recorded of it."""
-    before = AssetState.fold(asset.partitions, recorded)
     try:
         return observe(asset, before)
     except LakehouseError as error:

@@ -102,11 +102,14 @@ def stale(
     reasons.add(Cause.HELD, held)
     if asset.freshness is not None and asset.freshness.max_age is not None:
         clock, age = Present.of(now).now, asset.freshness.max_age
-        # What was made further ahead than that was made by a machine whose clock is wrong: nobody knows how old it is.
-        aged = asset.partitions.union(part for part, fact in made if not -age <= clock - fact.finished <= age)
+        listed = made
         if isinstance(asset.partitions, TimePartitions):
-            newest = asset.partitions.all(now)
-            aged = aged & PartitionSet(asset.partitions, tuple((high - 1, high) for _, high in newest.spans[-1:]))
+            last = tuple((high - 1, high) for _, high in asset.partitions.all(now).spans[-1:])
+            newest = PartitionSet(asset.partitions, last) & wanted
+            # One fact that stands for several doesn't tell the age of each.
+            listed = (state.exact if newest & state.merged else state).within(newest)
+        # What was made further ahead than that was made by a machine whose clock is wrong: nobody knows how old it is.
+        aged = asset.partitions.union(part for part, fact in listed if not -age <= clock - fact.finished <= age)
         reasons.add(Cause.AGE, aged, format_duration(asset.freshness.max_age))
     if asset.freshness is not None and not asset.inputs and not isinstance(asset.partitions, TimePartitions | Multi):
         clock = Present.of(now).now

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, final
 
 from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Status
-from lakehouse.lineage.store import Lease, LineageStore
+from lakehouse.lineage.store import Lease, LineageStore, Since
 
 
 @final
@@ -32,6 +32,8 @@ class MemoryLineage:
 
     def __init__(self) -> None:
         self._facts: dict[tuple[str, str], Fact] = {}
+        self._checkpoints: dict[str, tuple[int, str]] = {}
+        self._arrived: dict[str, set[str]] = {}
         self._leases: dict[bool, tuple[int, list[Lease]]] = {False: (0, []), True: (0, [])}
         self._lock = threading.Lock()
 
@@ -41,17 +43,36 @@ class MemoryLineage:
         written = [Fact.from_json(fact.to_json()) for fact in facts]
         with self._lock:
             for fact in written:
-                self._facts.setdefault((fact.id, fact.asset), fact)
+                if self._facts.setdefault((fact.id, fact.asset), fact) is fact:
+                    self._arrived.setdefault(fact.asset, set()).add(fact.id)
 
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset; ids that aren't there are passed over."""
         with self._lock:
             for id in ids:
-                self._facts.pop((id, asset), None)
+                if self._facts.pop((id, asset), None) is not None:
+                    self._checkpoints[asset] = self._checkpoints.get(asset, (0, ""))[0] + 1, ""
 
     def facts(self, asset: str) -> list[Fact]:
         """Every fact about an asset, in the order of their ids."""
         return self._where(lambda fact: fact.asset == asset)
+
+    def since(self, asset: str) -> Since:
+        """The asset's checkpoint and what came since, or all facts."""
+        with self._lock:
+            version, checkpoint = self._checkpoints.get(asset, (0, ""))
+            arrived = self._arrived.get(asset, set())
+            facts = sorted(fact for fact in self._facts if fact[1] == asset and (not checkpoint or fact[0] in arrived))
+            return Since(version, checkpoint, tuple(self._facts[fact] for fact in facts))
+
+    def keep(self, asset: str, checkpoint: str, since: Since) -> bool:
+        """Put a checkpoint in the place of the one that was read; False: that one isn't there any more."""
+        with self._lock:
+            if self._checkpoints.get(asset, (0, ""))[0] != since.version:
+                return False
+            self._checkpoints[asset] = since.version + 1, checkpoint
+            self._arrived[asset] = self._arrived.get(asset, set()) - {fact.id for fact in since.facts}
+            return True
 
     def latest_version(self, asset: str) -> int | None:
         """The highest table version that a fact of the asset names; None: never published."""
@@ -387,6 +408,87 @@ class LineageConformance:
         lineage.append([sample_fact(1, rows=7)])
         assert lineage.facts("silver.flights") == [sample_fact(1, rows=7)]
         assert lineage.run("run-1") == lineage.built_from("bronze.raw_flights") == [sample_fact(1, rows=7)]
+
+    # ── checkpoints ───────────────────────────────────────────────────────────────────────
+
+    def test_without_a_checkpoint_everything_came_since(self, lineage: LineageStore) -> None:
+        assert lineage.since("silver.flights") == Since(0, "", ())
+        lineage.append([sample_fact(2), sample_fact(1), sample_fact(3, asset="silver.weather")])
+        assert lineage.since("silver.flights") == Since(0, "", (sample_fact(1), sample_fact(2)))
+
+    def test_a_checkpoint_and_what_came_since(self, lineage: LineageStore) -> None:
+        lineage.append([sample_fact(2), sample_fact(3)])
+        read = lineage.since("silver.flights")
+        # What arrives between is not covered, whatever its id.
+        lineage.append([sample_fact(1)])
+        text = "kept: é\n" + "x" * 1_000_000
+        assert lineage.keep("silver.flights", text, read)
+        lineage.append([sample_fact(4), sample_fact(5, asset="silver.weather")])
+        read = lineage.since("silver.flights")
+        assert (read.checkpoint, read.facts) == (text, (sample_fact(1), sample_fact(4)))
+        assert read.version > 0
+        assert lineage.since("silver.weather") == Since(0, "", (sample_fact(5, asset="silver.weather"),))
+        assert lineage.facts("silver.flights") == [sample_fact(n) for n in range(1, 5)]
+        assert lineage.keep("silver.flights", "shorter", read)
+        read = lineage.since("silver.flights")
+        assert (read.checkpoint, read.facts) == ("shorter", ())
+
+    def test_a_checkpoint_is_only_put_in_the_place_of_the_one_that_was_read(self, lineage: LineageStore) -> None:
+        lineage.append([sample_fact(1)])
+        first = lineage.since("silver.flights")
+        lineage.append([sample_fact(2)])
+        second = lineage.since("silver.flights")
+        assert lineage.keep("silver.flights", "of one", first)
+        assert not lineage.keep("silver.flights", "of two", second)
+        assert not lineage.keep("silver.flights", "again", first)
+        read = lineage.since("silver.flights")
+        assert (read.checkpoint, read.facts) == ("of one", (sample_fact(2),))
+
+    def test_what_is_removed_takes_the_checkpoint_along(self, lineage: LineageStore) -> None:
+        facts = [sample_fact(n) for n in range(1, 5)]
+        lineage.append([*facts, sample_fact(9, asset="silver.weather")])
+        for asset in ("silver.flights", "silver.weather"):
+            assert lineage.keep(asset, "kept", lineage.since(asset))
+        before = lineage.since("silver.flights")
+        lineage.remove("silver.flights", [facts[1].id, "nobody"])
+        read = lineage.since("silver.flights")
+        assert (read.checkpoint, read.facts) == ("", (facts[0], *facts[2:]))
+        assert not lineage.keep("silver.flights", "what was there", before)
+        assert lineage.keep("silver.flights", "what is left", read)
+        lineage.append([facts[1]])
+        assert lineage.since("silver.flights").facts == (facts[1],)
+        assert lineage.since("silver.weather").checkpoint == "kept"
+
+    def test_what_is_removed_before_there_is_a_checkpoint(self, lineage: LineageStore) -> None:
+        lineage.append([sample_fact(1), sample_fact(2)])
+        read = lineage.since("silver.flights")
+        lineage.remove("silver.flights", [sample_fact(1).id])
+        assert not lineage.keep("silver.flights", "of both", read)
+        assert lineage.since("silver.flights").facts == (sample_fact(2),)
+
+    def test_who_keeps_and_who_writes_at_once_lose_nothing(self, lineage: LineageStore) -> None:
+        writers, each = 3, 12
+        start = threading.Barrier(writers + 1)
+
+        def write(writer: int) -> None:
+            start.wait()
+            for number in range(each):
+                lineage.append([sample_fact(100 * writer + number)])
+
+        def ids(since: Since) -> set[str]:
+            return {*since.checkpoint.split(), *(fact.id for fact in since.facts)}
+
+        with ThreadPoolExecutor(writers) as pool:
+            written = [pool.submit(write, writer) for writer in range(writers)]
+            start.wait()
+            while not all(one.done() for one in written):
+                read = lineage.since("silver.flights")
+                lineage.keep("silver.flights", " ".join(sorted(ids(read))), read)
+            for one in written:
+                one.result()
+        assert ids(lineage.since("silver.flights")) == {
+            sample_fact(100 * writer + number).id for writer in range(writers) for number in range(each)
+        }
 
     # ── leases ────────────────────────────────────────────────────────────────────────────
 

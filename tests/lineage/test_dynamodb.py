@@ -158,6 +158,27 @@ def test_keys_that_were_left_unprocessed_are_asked_for_again(
     assert (wire.calls["BatchGetItem"], len(pauses)) == (2, 1)
 
 
+@pytest.mark.parametrize("number", [10, 120])
+def test_what_came_since_a_checkpoint_costs_the_same_however_much_came_before(
+    lineage: DynamoDBLineage, wire: Wire, number: int
+) -> None:
+    lineage.append([sample_fact(n) for n in range(number)])
+    assert lineage.keep("silver.flights", "kept", lineage.since("silver.flights"))
+    wire.calls.clear()
+    lineage.append([sample_fact(number)])
+    assert wire.calls == {"BatchWriteItem": 1, "PutItem": 1}
+    wire.calls.clear()
+    read = lineage.since("silver.flights")
+    assert (read.checkpoint, len(read.facts)) == ("kept", 1)
+    assert wire.calls == {"Query": 2, "BatchGetItem": 1}
+    wire.calls.clear()
+    assert lineage.keep("silver.flights", "kept again", read)
+    assert wire.calls == {"PutItem": 1, "Query": 1, "BatchWriteItem": 1}
+    wire.calls.clear()
+    assert lineage.since("silver.flights").facts == ()
+    assert wire.calls == {"Query": 2}
+
+
 def test_the_latest_version_is_found_without_reading_all(lineage: DynamoDBLineage, wire: Wire) -> None:
     lineage.append([sample_fact(number) for number in range(1, 101)])
     assert lineage.latest_version("silver.flights") == 100

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sqlite3
@@ -8,12 +9,13 @@ import sys
 import textwrap
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lakehouse.errors import LineageError
 from lakehouse.lineage.open import open_lineage
-from lakehouse.lineage.sqlite import SCHEMA, SqliteLineage
+from lakehouse.lineage.sqlite import _TABLES, SCHEMA, SqliteLineage
 from lakehouse.testing.lineage import sample_fact
 
 
@@ -215,3 +217,99 @@ def test_a_fact_of_an_unknown_form(path: Path) -> None:
         connection.execute("""UPDATE facts SET body = replace(body, '"published"', '"evaporated"')""")
     with pytest.raises(LineageError, match="a fact can't be read: status"):
         lineage.facts("silver.flights")
+
+
+# ── what is kept ──────────────────────────────────────────────────────────────────────────
+
+
+def test_a_store_of_before_there_were_checkpoints(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in _TABLES:
+            connection.execute(statement)
+        old = sample_fact(1)
+        row = (old.asset, old.id, old.run, old.version, old.to_json())
+        connection.execute("INSERT INTO facts VALUES (?, ?, ?, ?, ?)", row)
+    lineage = SqliteLineage(path)
+    read = lineage.since("silver.flights")
+    assert (read.version, read.checkpoint, read.facts) == (0, "", (old,))
+    assert lineage.keep("silver.flights", "kept", read)
+    assert lineage.since("silver.flights").facts == ()
+    # An older lakehouse still writes to it, and what it writes came since.
+    with closing(sqlite3.connect(path)) as connection, connection:
+        new = sample_fact(2)
+        connection.execute("INSERT INTO facts VALUES (?, ?, ?, ?, ?)", (new.asset, new.id, new.run, 2, new.to_json()))
+    assert lineage.since("silver.flights").facts == (new,)
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM facts WHERE version = 1", "UPDATE facts SET version = 9"])
+def test_what_is_changed_by_hand_takes_the_checkpoint_along(path: Path, change: str) -> None:
+    lineage = SqliteLineage(path)
+    lineage.append([sample_fact(1), sample_fact(2)])
+    read = lineage.since("silver.flights")
+    assert lineage.keep("silver.flights", "kept", read)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    assert lineage.since("silver.flights").checkpoint == ""
+    assert not lineage.keep("silver.flights", "kept", read)
+
+
+def test_a_checkpoint_and_what_came_since_are_found_by_an_index(path: Path) -> None:
+    SqliteLineage(path).append([sample_fact()])
+    queries = [
+        "SELECT version, body FROM checkpoints WHERE asset = ?",
+        "SELECT body FROM arrivals JOIN facts USING (asset, id) WHERE arrivals.asset = ? ORDER BY id",
+    ]
+    with closing(sqlite3.connect(path)) as connection:
+        plan = [row[3] for query in queries for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ("x",))]
+    assert not any("SCAN" in step for step in plan)
+
+
+# ── connections that are kept ─────────────────────────────────────────────────────────────
+
+
+def test_a_connection_is_kept_from_call_to_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, connect = [], sqlite3.connect
+
+    def counted(*given: Any, **options: Any) -> sqlite3.Connection:
+        made.append(given)
+        found: sqlite3.Connection = connect(*given, **options)
+        return found
+
+    monkeypatch.setattr(sqlite3, "connect", counted)
+    lineage = SqliteLineage(path)
+    for number in range(1, 6):
+        lineage.append([sample_fact(number)])
+        assert len(lineage.facts("silver.flights")) == number
+        assert lineage.newest("silver.flights")
+    assert len(made) == 1
+    lineage.close()
+    assert os.listdir(path.parent) == ["lineage.db"]
+    assert len(lineage.facts("silver.flights")) == 5
+
+
+def test_a_file_that_was_replaced_is_read_and_written_anew(path: Path, tmp_path: Path) -> None:
+    lineage, other = SqliteLineage(path), SqliteLineage(tmp_path / "other.db")
+    lineage.append([sample_fact(1)])
+    other.append([sample_fact(7)])
+    other.close()
+    (tmp_path / "other.db").rename(path)
+    assert lineage.facts("silver.flights") == [sample_fact(7)]
+    lineage.append([sample_fact(8)])
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*) FROM facts").fetchone() == (2,)
+
+
+def test_a_copy_of_the_process_uses_a_connection_of_its_own(path: Path) -> None:
+    lineage = SqliteLineage(path)
+    lineage.append([sample_fact(1)])
+    child = os.fork()
+    if not child:
+        status = 1
+        with contextlib.suppress(BaseException):
+            lineage.append([sample_fact(2)])
+            status = 0 if len(lineage.facts("silver.flights")) == 2 else 2
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    lineage.append([sample_fact(3)])
+    assert lineage.facts("silver.flights") == [sample_fact(n) for n in (1, 2, 3)]
