@@ -21,6 +21,9 @@ from lakehouse.io.relations import arrow_table, own_connection
 _FAREWELL = 5.0
 """Seconds that rows nobody wants any more may still be computed, at most."""
 
+_BATCH = 50_000
+"""Rows of a batch. Polars' own are of a few hundred where files are small, and each would be handled by itself."""
+
 _KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
 
 
@@ -191,7 +194,7 @@ def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     def compute() -> None:
         try:
             with panics_raised():
-                frame.sink_batches(offer, maintain_order=True)
+                frame.sink_batches(offer, chunk_size=_BATCH, maintain_order=True)
         except BaseException as error:
             offer(error)
         else:
