@@ -51,13 +51,13 @@ def on_aws(aws_server: str, proxy: Proxy) -> Iterator[Place]:
     proxy.forget()
 
 
-@pytest.mark.parametrize("seed", seeds(range(4), range(1_000, 1_040)))
+@pytest.mark.parametrize("seed", seeds(range(4), range(1_000, 1_012)))
 def test_on_disk(server: Server, tmp_path: Path, seed: int) -> None:
     Attack(server, tmp_path, seed, Place.on_disk(tmp_path)).run(STEPS)
 
 
 @pytest.mark.aws
-@pytest.mark.parametrize("seed", seeds(range(1), range(2_000, 2_010)))
+@pytest.mark.parametrize("seed", seeds(range(1), range(2_000, 2_003)))
 def test_on_s3_and_dynamodb(server: Server, tmp_path: Path, on_aws: Place, seed: int) -> None:
     Attack(server, tmp_path, seed, on_aws).run(4)
 
@@ -65,7 +65,7 @@ def test_on_s3_and_dynamodb(server: Server, tmp_path: Path, on_aws: Place, seed:
 @pytest.mark.slow
 @pytest.mark.prefect
 @pytest.mark.xdist_group("prefect")
-@pytest.mark.parametrize("seed", seeds(range(0), range(3_000, 3_004)))
+@pytest.mark.parametrize("seed", seeds(range(0), range(3_000, 3_002)))
 def test_with_prefect(prefect_server: str, tmp_path: Path, seed: int) -> None:
     place = Place.on_disk(tmp_path)
     place.environment["PREFECT_API_URL"] = prefect_server

@@ -212,6 +212,7 @@ def test_beside_a_backfill_nothing_is_taken_from_it(tmp_path: Path, monkeypatch:
 
 _KILLED = """
 import os, signal, sys
+sys.path.append(sys.argv[3])  # last: the project's io is not Python's
 from lakehouse.io.delta import DeltaLakeTable
 from tests.maintenance.projects import open_project
 from pathlib import Path
@@ -231,7 +232,8 @@ lake.backfill("*", "2013-01-01...2013-01-05", chunk=2, engine="inline")
 
 @pytest.mark.skipif(os.name != "posix", reason="kills processes")
 def test_after_a_backfill_that_was_killed(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), DAILY], capture_output=True, check=False)
+    command = [sys.executable, "-P", "-c", _KILLED, str(tmp_path), DAILY, str(Path(__file__).parents[2])]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     lake = open_project(tmp_path, DAILY)
     assert standing(lake.lineage_store)[0].over
