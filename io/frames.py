@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from lakehouse.errors import DefinitionError, WrongFrame, panics_raised
+from lakehouse.interrupts import next_of
 from lakehouse.io.arrow import from_arrow
 from lakehouse.io.columns import column
 from lakehouse.io.pandas_frames import from_pandas, to_pandas
@@ -203,7 +204,7 @@ def batches(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
     thread = threading.Thread(target=copy_context().run, args=(compute,), name="lakehouse-rows", daemon=True)
     thread.start()
     try:
-        while (found := ready.get()) is not None:
+        while (found := next_of(ready)) is not None:
             if isinstance(found, BaseException):
                 raise found
             yield found

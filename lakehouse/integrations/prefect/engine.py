@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
@@ -50,6 +49,7 @@ from lakehouse.execution.run import Run
 from lakehouse.integrations.prefect.events import tell_published, tell_updated
 from lakehouse.integrations.prefect.limits import limited
 from lakehouse.integrations.prefect.logs import forward_logs
+from lakehouse.interrupts import next_of
 from lakehouse.lineage import Status
 from lakehouse.planning.batches import StepBatch
 from lakehouse.planning.plan import Plan
@@ -172,13 +172,18 @@ def _walk(
         # States, not futures: of these Dask would do those again that a lost worker had done.
         edges = [allow_failure(states[i]) for i in batch.after if i in states]
         futures[batch.id] = tasks[name].with_options(task_run_name=batch.id).submit(work, edges)
-        futures[batch.id].add_done_callback(lambda _: ended.put(batch))
+        tell_its_end(batch)
         for step in batch.steps:
             watcher.started(step)
 
+    def tell_its_end(batch: StepBatch) -> None:
+        futures[batch.id].add_done_callback(lambda _: ended.put(batch))
+
     def end_one() -> None:
-        batch = ended.get()
-        future = futures.pop(batch.id)  # before anything that may raise: nobody tells of it a second time
+        batch = next_of(ended)
+        future = futures.pop(batch.id, None)  # before anything that may raise: one batch ends once
+        if future is None:
+            return
         try:
             try:
                 found = future.result(raise_on_failure=False)
@@ -200,6 +205,9 @@ def _walk(
     except BaseException as error:
         # What is under way publishes all the same: the run isn't over before it is. What is made elsewhere is ended.
         info.stop.now(f"the run was interrupted ({type(error).__name__})")
+        for batch in plan.batches if futures else ():
+            if batch.id in futures:
+                tell_its_end(batch)  # once more: the word may have come in the very moment of the interrupt
         while futures:
             with suppress(Exception):
                 end_one()
@@ -467,16 +475,16 @@ def _health() -> Exception | None:
     In a thread that is deaf to Ctrl-C, which the server inherits: a terminal sends it to all that runs there, and a
     server that ends before the run does leaves the run to ask in vain, for minutes.
     """
-    found: Future[Exception | None] = Future()
+    found: SimpleQueue[Exception | None] = SimpleQueue()
 
     def ask() -> None:
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with get_client(sync_client=True) as client:
-                found.set_result(client.api_healthcheck())
+                found.put(client.api_healthcheck())
         except Exception as error:
-            found.set_result(error)
+            found.put(error)
 
     threading.Thread(target=copy_context().run, args=(ask,), name="lakehouse-prefect", daemon=True).start()
-    return found.result()
+    return next_of(found)
