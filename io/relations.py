@@ -79,7 +79,7 @@ def exactly(relation: Any, use: Callable[[Any], T], *, where: str, whole: str = 
         what ``use`` does
 
     Raises:
-        SchemaViolation: a column of a type that can't be held, or a number that is too large
+        SchemaViolation: a column of a type that can't be held, or a number or a time that is too large
     """
     import duckdb
 
@@ -106,6 +106,17 @@ def exactly(relation: Any, use: Callable[[Any], T], *, where: str, whole: str = 
                     f"the column {name!r} of {where} has a number that is too large for {to}: "
                     + str(error).partition("\n")[0],
                     hint=f"{name}::varchar keeps it as text",
+                ) from error
+        for name, kind in zip(relation.columns, relation.types, strict=True):
+            if "TIMESTAMP" not in str(kind):
+                continue
+            try:
+                relation.project(quoted(name)).to_arrow_table()
+            except duckdb.ConversionException as error:
+                raise SchemaViolation(
+                    f"the column {name!r} of {where} has a time that DuckDB can't hold: "
+                    + str(error).partition("\n")[0],
+                    hint="its times go as far as the year 294246; take another kind of frame, or mend the value",
                 ) from error
         raise
 

@@ -267,3 +267,10 @@ def test_a_time_is_a_time_of_day() -> None:
     with pytest.raises(SchemaViolation, match="is of type Time, which Delta tables can't hold") as caught:
         in_memory().stage(pl.LazyFrame({"v": [time(1)]}), "one")
     assert caught.value.hint == ".dt.to_string() makes text of it, .cast(pl.Int64) nanoseconds since midnight"
+
+
+def test_a_zoned_time_beyond_duckdbs_is_refused() -> None:
+    far = pl.Series("at", [None, 9223372036854776]).cast(pl.Datetime("ms", "Europe/Berlin"))
+    for column in (far, pl.DataFrame({"at": far}).select(pl.concat_list("at"))["at"]):
+        with pytest.raises(SchemaViolation, match=r"the column 'at' of silver\.x has a time that DuckDB can't hold"):
+            take(give(column.to_frame().lazy(), duckdb.DuckDBPyRelation), where="silver.x")
