@@ -91,7 +91,7 @@ def land(
     store = table.objects()
     on_disk = isinstance(store, LocalStore)  # which has no place for what an object says of itself
     taken: set[tuple[int, str]] = set()
-    rows: list[dict[str, Any]] = []
+    written: list[Future[dict[str, Any]]] = []
     under_way: set[Future[dict[str, Any]]] = set()
 
     def write(file: RawFile, copy: Copy | None, ordinal: int, path: str) -> dict[str, Any]:
@@ -107,7 +107,8 @@ def land(
         nonlocal under_way
         while under_way and (all_of_them or len(under_way) >= _AT_ONCE):
             done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            rows.extend(one.result() for one in done)
+            for one in done:
+                one.result()
 
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="lakehouse-files")
     try:
@@ -129,17 +130,18 @@ def land(
             taken.add(place)
             # A stream is read before the function goes on: it may close it then.
             copy = None if isinstance(file.content, bytes | str | Path | StoredContent) else copied(file)
-            under_way.add(pool.submit(write, file, copy, ordinal, path))
+            written.append(pool.submit(write, file, copy, ordinal, path))
+            under_way.add(written[-1])
             settle(False)
         settle(True)
     except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
-        remove(table, [row[PATH] for row in rows] + [one.result()[PATH] for one in under_way if _succeeded(one)])
+        remove(table, [one.result()[PATH] for one in written if _succeeded(one)])
         raise
     finally:
         pool.shutdown(wait=True)
     paths: dict[str, tuple[str, ...]] = {}
-    rows.sort(key=lambda row: str(row[PATH]))
+    rows = sorted((one.result() for one in written), key=lambda row: str(row[PATH]))
     for row in rows:
         token_of = asked.partitions.token(row.pop("ordinal"))
         paths[token_of] = (*paths.get(token_of, ()), row[PATH])
