@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,9 +32,17 @@ def _flow_run(facts: tuple[Fact, ...]) -> str:
     return flow_run
 
 
-def _task_runs(client: SyncPrefectClient, flow_run: str) -> dict[str, Any]:
-    found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
-    return {run.name: run for run in found}
+def _task_runs(client: SyncPrefectClient, flow_run: str, number: int = 0) -> dict[str, Any]:
+    """The task runs of a flow run, once there are so many: the server writes them down after it was told of them."""
+    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))  # type: ignore[list-item]
+    until = time.monotonic() + 60
+    while True:
+        found: dict[str, Any] = {run.name: run for run in client.read_task_runs(flow_run_filter=only)}
+        if time.monotonic() > until or (
+            len(found) >= number and (not number or all(run.state.is_final() for run in found.values()))
+        ):
+            return found
+        time.sleep(0.05)
 
 
 def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
@@ -46,7 +55,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
     assert flow_run.name == "gold.totals 2013-01-01...2013-01-20"
     assert flow_run.state is not None
     assert flow_run.state.is_completed()
-    tasks = _task_runs(client, str(flow_run.id))
+    tasks = _task_runs(client, str(flow_run.id), 6)
     assert set(tasks) == {step.id for step in run.plan.steps}
     assert len(tasks) == 6
     one = tasks["silver.clean/2013-01-01...2013-01-10"]
@@ -57,7 +66,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
 
 def test_edges_are_prefects_own(lake: Lakehouse, client: SyncPrefectClient) -> None:
     run = lake.materialize(totals, DAYS, chunk=10)
-    tasks = _task_runs(client, _flow_run(run.facts))
+    tasks = _task_runs(client, _flow_run(run.facts), 6)
     inputs = tasks["gold.totals/2013-01-11...2013-01-20"].task_inputs
     upstream = {str(i.id) for given in inputs.values() for i in given if hasattr(i, "id")}
     assert upstream == {str(tasks["silver.clean/2013-01-11...2013-01-20"].id)}
