@@ -8,8 +8,8 @@ SHELL := bash
 .NOTPARALLEL:
 
 PYTHON ?= python3
-# Tests that share a server run in one process: a group.
-PARALLEL := -n 2 --dist loadgroup
+# Tests that share a server run in one process: a group. After a process that crashed the others would wait for ever.
+PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 PYTEST_ARGS ?= -m "not slow" $(PARALLEL)
 PARTITIONS ?= 2013-01-01...2013-01-31
 UV_REQUIREMENT ?= uv>=0.13,<0.14
