@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
@@ -38,6 +39,17 @@ T = TypeVar("T")
 def lake(tmp_path: Path) -> Iterator[PlacedLakehouse]:
     with script_in(tmp_path, {}):
         yield PlacedLakehouse([doubled], storage=str(tmp_path / "data"), lineage=f"sqlite:///{tmp_path}/facts.db")
+
+
+@contextmanager
+def meanwhile(do: Callable[[], None]) -> Iterator[None]:
+    """What somebody else does at the same time."""
+    other = threading.Thread(target=do)
+    other.start()
+    try:
+        yield
+    finally:
+        other.join()
 
 
 def bad_end(lake: PlacedLakehouse) -> StepResult:
@@ -148,10 +160,8 @@ def test_it_is_cancelled_in_prefect(
         assert run is not None
         client.set_flow_run_state(run.id, Cancelling())
 
-    someone = threading.Thread(target=cancel)
-    someone.start()
-    result = bad_end(lake)
-    someone.join()
+    with meanwhile(cancel):
+        result = bad_end(lake)
     assert isinstance(result.cause, ComputeCancelled)
     assert "ended as Cancelled" in str(result.error)
     wait_for(lambda: gone(pid(tmp_path)), "its end")
@@ -173,10 +183,8 @@ def test_the_run_that_it_is_done_for_is_cancelled_in_prefect(
         assert parent is not None
         client.set_flow_run_state(parent, Cancelling())
 
-    someone = threading.Thread(target=cancel)
-    someone.start()
-    run = lake.materialize("bronze.numbers", "2013-01-02", engine="prefect", raise_on_failure=False)
-    someone.join()
+    with meanwhile(cancel):
+        run = lake.materialize("bronze.numbers", "2013-01-02", engine="prefect", raise_on_failure=False)
     assert "the run that it was done for was cancelled in Prefect" in str(run.results[0].error)
     wait_for(lambda: gone(pid(tmp_path)), "its end")
     child = order_run(client, tmp_path)
@@ -263,12 +271,10 @@ def test_it_is_lost_with_its_machine(
             worker.kill()
             os.kill(child, signal.SIGKILL)
 
-        accident = threading.Thread(target=lose)
-        accident.start()
         try:
-            result = bad_end(lake)
+            with meanwhile(lose):
+                result = bad_end(lake)
         finally:
-            accident.join()
             worker.kill()
             worker.wait()
     assert isinstance(result.cause, ComputeError)
