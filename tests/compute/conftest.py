@@ -4,7 +4,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +13,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
+
+from tests.support.waiting import eventually
 
 
 def start_worker(pool: str, log: Path, *, kind: str = "process", **environment: str) -> subprocess.Popen[bytes]:
@@ -76,10 +77,11 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     try:
         with temporary_settings({PREFECT_API_URL: url}), get_client(sync_client=True) as client:
-            end = time.monotonic() + 120
-            while client.api_healthcheck() is not None:
-                assert time.monotonic() < end, (home / "server.log").read_text()[-3000:]
-                time.sleep(0.5)
+            eventually(
+                lambda: client.api_healthcheck() is None,
+                what="the server",
+                told=lambda: (home / "server.log").read_text()[-3000:],
+            )
         yield url
     finally:
         server.terminate()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from lakehouse.integrations.prefect.work_pool import PrefectWorkPool
 from lakehouse.lineage import Status
 from lakehouse.testing.places import PlacedLakehouse, doubled, read, script_in
 from tests.compute.conftest import start_worker
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.aws, pytest.mark.xdist_group("prefect")]
 
@@ -133,11 +133,9 @@ def tell(folder: Path, what: str) -> None:
 
 def pid(folder: Path) -> int:
     """The process that the function is called in, once it is."""
-    end = time.monotonic() + 180
-    while not (folder / "pid").exists() or not (folder / "pid").read_text():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return int((folder / "pid").read_text())
+    file = folder / "pid"
+    text = eventually(lambda: file.read_text() if file.exists() else "", what="the function's process", seconds=400)
+    return int(text)
 
 
 def test_bronze_is_made_in_tasks_and_silver_here(aws: Aws, lake: PlacedLakehouse) -> None:
@@ -213,10 +211,7 @@ def test_a_task_that_is_cancelled_ends(
     child = pid(tmp_path)
     process.send_signal(signal.SIGINT)
     process.wait(60)
-    end = time.monotonic() + 60
-    while Path(f"/proc/{child}/stat").exists():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    eventually(lambda: not Path(f"/proc/{child}/stat").exists(), what="the end of the task")
     assert aws.of_tasks().count("RunTask") == 1
 
 

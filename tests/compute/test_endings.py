@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from lakehouse.lineage import Status
 from lakehouse.testing.places import PlacedLakehouse, doubled, script_in
 from tests.compute.conftest import make_pool, start_worker
 from tests.support.proxy import proxy_to
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -63,15 +63,6 @@ def bad_end(lake: PlacedLakehouse) -> StepResult:
     assert table.version() is None
     assert [one["path"] for page in table.objects().list() for one in page] == []
     return result
-
-
-def wait_for(look: Callable[[], T | None], what: str, seconds: float = 120) -> T:
-    """What a look finds; asks again until it finds something."""
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.1)
-    return found
 
 
 def order_run(client: SyncPrefectClient, folder: Path) -> FlowRun | None:
@@ -164,7 +155,7 @@ def test_it_is_cancelled_in_prefect(
         result = bad_end(lake)
     assert isinstance(result.cause, ComputeCancelled)
     assert "ended as Cancelled" in str(result.error)
-    wait_for(lambda: gone(pid(tmp_path)), "its end")
+    eventually(lambda: gone(pid(tmp_path)), what="its end")
 
 
 @pytest.mark.slow
@@ -186,10 +177,10 @@ def test_the_run_that_it_is_done_for_is_cancelled_in_prefect(
     with meanwhile(cancel):
         run = lake.materialize("bronze.numbers", "2013-01-02", engine="prefect", raise_on_failure=False)
     assert "the run that it was done for was cancelled in Prefect" in str(run.results[0].error)
-    wait_for(lambda: gone(pid(tmp_path)), "its end")
+    eventually(lambda: gone(pid(tmp_path)), what="its end")
     child = order_run(client, tmp_path)
     assert child is not None
-    wait_for(lambda: final(client, child.id), "its end in Prefect")
+    eventually(lambda: final(client, child.id), what="its end in Prefect")
     assert lake.table(lake.graph["bronze.numbers"]).version() is None
 
 
@@ -227,7 +218,7 @@ def test_the_orchestrator_is_ended(
 ) -> None:
     process = orchestrator(tmp_path, pool, "sleep", engine)
     try:
-        child = wait_for(lambda: ended(process, tmp_path) or called(tmp_path), "the function", 200)
+        child = eventually(lambda: ended(process, tmp_path) or called(tmp_path), what="the function", seconds=200)
         process.send_signal(how)
         try:
             process.wait(120)
@@ -236,8 +227,8 @@ def test_the_orchestrator_is_ended(
         run = order_run(client, tmp_path)
         assert run is not None
         # By its own deadline at the latest, 20 seconds after it began; if somebody can still say so, at once.
-        wait_for(lambda: gone(child), "its end", 60)
-        state = wait_for(lambda: final(client, run.id), "its end in Prefect", 60)
+        eventually(lambda: gone(child), what="its end", seconds=60)
+        state = eventually(lambda: final(client, run.id), what="its end in Prefect", seconds=60)
     finally:
         process.kill()
         process.wait()
@@ -293,7 +284,7 @@ def called(folder: Path) -> int:
 
 def pid(folder: Path) -> int:
     """The process that the function is called in, once it is."""
-    return wait_for(lambda: called(folder), "the function", 200)
+    return eventually(lambda: called(folder), what="the function", seconds=200)
 
 
 def ended(process: subprocess.Popen[bytes], folder: Path) -> int:

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
-from prefect.logging.handlers import APILogWorker
 
 from lakehouse import Lakehouse
+from tests.support.waiting import logs
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -31,10 +31,10 @@ def test_a_call_is_one_task_run(lake: Lakehouse) -> None:
 def test_dbt_s_log_is_kept_with_its_task_run(lake: Lakehouse) -> None:
     run = lake.materialize("gold.sums", "2013-01-03")
     (task_run,) = {f.task_run for f in run.facts if f.asset == "gold.sums"}
-    APILogWorker.instance().drain()
     with get_client(sync_client=True) as client:
-        logs = client.read_logs(LogFilter(task_run_id=LogFilterTaskRunId(any_=[UUID(task_run)])))
-    told = {log.message.partition(" in ")[0]: log.level for log in logs if log.name == "lakehouse.dbt"}
+        only = LogFilter(task_run_id=LogFilterTaskRunId(any_=[UUID(task_run)]))
+        said = logs(client, only, "test not_null_sums_date: pass", "test not_null_sums_amount: pass")
+    told = {log.message.partition(" in ")[0]: log.level for log in said if log.name == "lakehouse.dbt"}
     assert told == {
         "model sums: started": logging.INFO,
         "model sums: ok": logging.INFO,

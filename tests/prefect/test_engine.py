@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +14,12 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from lakehouse import Lakehouse
+from lakehouse import Lakehouse, Run
 from lakehouse.errors import EngineError, MaterializationFailed
 from lakehouse.integrations.prefect.engine import PrefectEngine
 from lakehouse.lineage import Fact
 from tests.support.toys import ROWS, clean, events, lakehouse_in, totals
+from tests.support.waiting import task_runs
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -32,17 +32,9 @@ def _flow_run(facts: tuple[Fact, ...]) -> str:
     return flow_run
 
 
-def _task_runs(client: SyncPrefectClient, flow_run: str, number: int = 0) -> dict[str, Any]:
-    """The task runs of a flow run, once there are so many: the server writes them down after it was told of them."""
-    only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))  # type: ignore[list-item]
-    until = time.monotonic() + 60
-    while True:
-        found: dict[str, Any] = {run.name: run for run in client.read_task_runs(flow_run_filter=only)}
-        if time.monotonic() > until or (
-            len(found) >= number and (not number or all(run.state.is_final() for run in found.values()))
-        ):
-            return found
-        time.sleep(0.05)
+def _task_runs(client: SyncPrefectClient, run: Run) -> dict[str, Any]:
+    """The task runs of a run's steps."""
+    return task_runs(client, _flow_run(run.facts), [step.id for step in run.plan.steps])
 
 
 def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
@@ -55,7 +47,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
     assert flow_run.name == "gold.totals 2013-01-01...2013-01-20"
     assert flow_run.state is not None
     assert flow_run.state.is_completed()
-    tasks = _task_runs(client, str(flow_run.id), 6)
+    tasks = _task_runs(client, run)
     assert set(tasks) == {step.id for step in run.plan.steps}
     assert len(tasks) == 6
     one = tasks["silver.clean/2013-01-01...2013-01-10"]
@@ -66,7 +58,7 @@ def test_a_materialization_is_one_flow_run_and_a_task_run_for_each_step(
 
 def test_edges_are_prefects_own(lake: Lakehouse, client: SyncPrefectClient) -> None:
     run = lake.materialize(totals, DAYS, chunk=10)
-    tasks = _task_runs(client, _flow_run(run.facts), 6)
+    tasks = _task_runs(client, run)
     inputs = tasks["gold.totals/2013-01-11...2013-01-20"].task_inputs
     upstream = {str(i.id) for given in inputs.values() for i in given if hasattr(i, "id")}
     assert upstream == {str(tasks["silver.clean/2013-01-11...2013-01-20"].id)}
@@ -96,7 +88,7 @@ def test_a_held_back_day_fails_the_flow_run_and_skips_what_depends_on_it(
     flow_run = client.read_flow_run(_flow_run(run.facts))  # type: ignore[arg-type]
     assert flow_run.state is not None
     assert flow_run.state.is_failed()
-    states = {name.partition("/")[0]: task.state for name, task in _task_runs(client, str(flow_run.id)).items()}
+    states = {name.partition("/")[0]: task.state for name, task in _task_runs(client, run).items()}
     assert states["silver.clean"].name == states["gold.totals"].name == "PartlyPublished"
     assert "2013-01-05" in states["gold.totals"].message
 
@@ -109,7 +101,7 @@ def test_a_step_that_raises_fails_its_task_and_the_others_go_on(
     spoil(raises=[f"2013-01-{day:02d}" for day in range(1, 11)])
     run = lake.materialize(totals, DAYS, chunk=10, raise_on_failure=False)
     assert run.published(totals).keys()[0] == "2013-01-11"
-    states = {name: task.state for name, task in _task_runs(client, _flow_run(run.facts)).items()}
+    states = {name: task.state for name, task in _task_runs(client, run).items()}
     assert states["bronze.events/2013-01-01...2013-01-10"].is_failed()
     assert "the source is down" in states["bronze.events/2013-01-01...2013-01-10"].message
     assert states["silver.clean/2013-01-01...2013-01-10"].name == "Skipped"
@@ -131,7 +123,7 @@ def test_a_day_that_raises_fails_alone_as_it_does_inline(
         assert replace(one, facts=(), version=0, seconds=0) == replace(other, facts=(), version=0, seconds=0)
     assert [one.failed.keys() for one in run.summaries() if one.failed] == [["2013-01-05"]]
     assert len(run.published(totals)) == 19
-    states = {name: task.state for name, task in _task_runs(client, _flow_run(run.facts)).items()}
+    states = {name: task.state for name, task in _task_runs(client, run).items()}
     assert states["bronze.events/2013-01-01...2013-01-10"].name == "PartlyPublished"
     assert "2013-01-05: the function raised" in states["bronze.events/2013-01-01...2013-01-10"].message
     assert states["silver.clean/2013-01-01...2013-01-10"].name == "PartlyPublished"

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, LogFilter, LogFilterFlowRunId
-from prefect.logging.handlers import APILogWorker
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 
 from lakehouse import Lakehouse, MaterializationFailed
 from lakehouse.cli import main
 from lakehouse.errors import StepError
+from tests.support.waiting import logs, task_runs
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -60,13 +60,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.Modu
     sys.modules.pop("shop_that_logs")
 
 
-def _logs(client: SyncPrefectClient, flow_run: str) -> dict[str, list[str]]:
-    """What was logged, by the name of the task run."""
-    APILogWorker.drain_all()
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
-    names = {str(task.id): task.name for task in tasks}
+def _logs(client: SyncPrefectClient, flow_run: str, steps: list[str], *texts: str) -> dict[str, list[str]]:
+    """What was logged, by the name of the task run, once these texts are among it."""
+    names = {str(task.id): name for name, task in task_runs(client, flow_run, steps).items()}
     found: dict[str, list[str]] = {}
-    for one in client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run]))):  # type: ignore[list-item]
+    for one in logs(client, LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run])), *texts):  # type: ignore[list-item]
         found.setdefault(names.get(str(one.task_run_id), ""), []).append(one.message)
     return found
 
@@ -86,8 +84,8 @@ def test_what_a_function_logs_prints_and_raises_stands_in_the_log_of_its_task(
 
     (flow_run,) = {fact.flow_run for fact in caught.value.run.facts} - {None}
     assert flow_run is not None
-    logs = _logs(client, flow_run)
-    good, bad = "\n".join(logs["bronze.good"]), "\n".join(logs["bronze.bad"])
+    said = _logs(client, flow_run, ["bronze.good", "bronze.bad"], "printed, ", "Traceback")
+    good, bad = "\n".join(said["bronze.good"]), "\n".join(said["bronze.bad"])
     assert "read with password=***" in good
     assert "that is slow" in good
     assert "by the context" in good
@@ -95,11 +93,11 @@ def test_what_a_function_logs_prints_and_raises_stands_in_the_log_of_its_task(
     assert "Traceback" in bad
     assert "shop_that_logs.py" in bad
     assert "ConnectionError: postgresql://***@db/orders doesn't answer" in bad
-    assert [text for texts in logs.values() for text in texts if SECRET in text] == []
+    assert [text for texts in said.values() for text in texts if SECRET in text] == []
 
     # Nor do Prefect's states tell it.
-    tasks = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
-    assert [task.name for task in tasks if task.state and SECRET in str(task.state)] == []
+    tasks = task_runs(client, flow_run, ["bronze.good", "bronze.bad"])
+    assert [name for name, task in tasks.items() if SECRET in str(task.state)] == []
 
 
 def test_a_record_is_sent_once_however_many_runs_a_process_has_had(
@@ -110,8 +108,8 @@ def test_a_record_is_sent_once_however_many_runs_a_process_has_had(
         run = lake.materialize("bronze.good", engine="prefect")
     (flow_run,) = {fact.flow_run for fact in run.facts}
     assert flow_run is not None
-    said = [text for text in _logs(client, flow_run)["bronze.good"] if "by the context" in text]
-    assert len(said) == 1
+    said = _logs(client, flow_run, ["bronze.good"], "by the context")["bronze.good"]
+    assert len([text for text in said if "by the context" in text]) == 1
 
 
 def test_what_a_function_prints_is_seen_on_the_screen_as_well(

@@ -12,7 +12,6 @@ import pytest
 from prefect import tags
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.settings import (
     PREFECT_API_URL,
@@ -25,6 +24,7 @@ from lakehouse import Daily, Lakehouse, PartitionRange, Run, bronze, silver
 from lakehouse.execution.engine import Silent
 from lakehouse.integrations.prefect import engine
 from lakehouse.integrations.prefect.engine import PrefectEngine
+from tests.support.waiting import task_runs
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
 
@@ -74,8 +74,7 @@ def _materialize(lake: Lakehouse, days: str) -> Run:
 
 def _tasks(client: SyncPrefectClient, run: Run) -> dict[str, TaskRun]:
     (flow_run,) = {fact.flow_run for fact in run.facts}
-    found = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))  # type: ignore[list-item]
-    return {task.name: task for task in found}
+    return task_runs(client, flow_run, [step.id for step in run.plan.steps])
 
 
 def test_a_step_asks_little_and_never_for_limits(tmp_path: Path, asked: list[str]) -> None:

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +26,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lakehouse.verbs import open_lakehouse
 from tests.prefect.conftest import Shop, make_pool
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -44,13 +44,15 @@ def prefect(*words: str, log: Path, **environment: str) -> subprocess.Popen[byte
 
 
 def wait(for_what: str, look: Callable[[], T | None], logs: list[Path], deadline: float = 300) -> T:
-    """What a look finds; asks again until it finds something."""
-    end = time.monotonic() + deadline
-    while (found := look()) is None:
-        if time.monotonic() > end:
-            pytest.fail(f"waited in vain for {for_what}:\n" + "\n".join(log.read_text()[-3000:] for log in logs))
-        time.sleep(0.5)
-    return found
+    """What a look finds, once it is not None; the failure tells the ends of these logs."""
+    return eventually(
+        look,
+        lambda found: True,
+        for_what,
+        seconds=deadline,
+        every=0.5,
+        told=lambda: "\n".join(log.read_text()[-3000:] for log in logs),
+    )
 
 
 @pytest.fixture
