@@ -418,7 +418,7 @@ class PlaceConformance:
                     def stage(*given: Any) -> Any:
                         done = staged(*given)
                         table.discard(order.attempt)
-                        table.stage(pl.LazyFrame({"n": [1], "_partition": ["2013-01-01"]}), order.attempt)
+                        staged(table, pl.LazyFrame({"n": [1], "_partition": ["2013-01-01"]}), order.attempt)
                         return done
 
                     staged = type(table).stage
