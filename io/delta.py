@@ -51,7 +51,7 @@ from lakehouse.io.layout import (
 )
 from lakehouse.io.staging import Cut, StagedFile, write_files
 from lakehouse.io.storage import Location, cause
-from lakehouse.io.tables import PARTITION, Publication, Staged, TableVersion, columns_changed, layout
+from lakehouse.io.tables import PARTITION, PinnedRows, Publication, Staged, TableVersion, columns_changed, layout
 from lakehouse.io.tokens import from_tokens, spans, tokens, within
 from lakehouse.io.turns import in_turn
 from lakehouse.io.types import as_stored, exact, held, storable
@@ -150,9 +150,27 @@ class DeltaLakeTable:
 
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         """The rows of some partitions at a version, lazily; see [TableReader.scan][]."""
+        return self.read(self.pinned(partitions, version=version))
+
+    def pinned(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> PinnedRows:
+        """What is read of some partitions at a version; see [TableReader.pinned][]."""
         table = self._at(version)
         files = self._files(table, partitions)
-        return self._rows(self._columns(table, partitions), files, partitions)
+        covered = self._covered(files, partitions)
+        return PinnedRows(
+            partitions,
+            self._columns(table, partitions).to_json(),
+            tuple(files.filter(covered)["path"]),
+            tuple(files.filter(~covered)["path"]),
+        )
+
+    def read(self, pinned: PinnedRows) -> pl.LazyFrame:
+        """The rows that were pinned; see [TableReader.read][]."""
+        schema, paths = Schema.from_json(pinned.columns), [*pinned.files, *pinned.shared]
+        if not pinned.shared or pinned.partitions is None:
+            return self._frame(schema, paths)
+        mine = within(pinned.partitions, pl.col(PARTITION))
+        return self._frame(schema, paths, whose=True).filter(mine).drop(PARTITION)
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """Rows of each stored partition by token, from the log; see [TableReader.rows][].
@@ -178,7 +196,8 @@ class DeltaLakeTable:
                 f"files of {self.uri} hold rows of other partitions too, and can't be handed on as they are",
                 hint="say where copies of just these rows may lie: apart=...",
             )
-        rows = self._rows(self._columns(table, partitions), shared, partitions)
+        pinned = PinnedRows(partitions, self._columns(table, partitions).to_json(), (), tuple(shared["path"]))
+        rows = self.read(pinned)
         with apart.reaching("writing to"):
             written = write_files(batches(rows), apart, "rows", Cut.WHOLE)
         return [*uris, *(f"{apart.uri}/{file.path}" for file in written)]
@@ -1041,14 +1060,6 @@ class DeltaLakeTable:
             [_inside(starts, ends, first, last) for first, last in files.select("first", "last").iter_rows()],
             dtype=pl.Boolean,
         )
-
-    def _rows(self, schema: Schema, files: pl.DataFrame, partitions: PartitionSet | None) -> pl.LazyFrame:
-        """The rows of some partitions, lazily, from files that have them."""
-        paths = files["path"].to_list()
-        if partitions is None or self._covered(files, partitions).all():
-            return self._frame(schema, paths)
-        mine = within(partitions, pl.col(PARTITION))
-        return self._frame(schema, paths, whose=True).filter(mine).drop(PARTITION)
 
     def _columns(self, table: DeltaTable, partitions: PartitionSet | None) -> Schema:
         """The columns of some partitions, but for those that only others still have: what is read goes by what was

@@ -22,7 +22,7 @@ from lakehouse.errors import (
 from lakehouse.io import PARTITION, Publication, Staged, TableVersion
 from lakehouse.io.frames import changes
 from lakehouse.io.layout import NOTES
-from lakehouse.io.tables import columns_changed, layout
+from lakehouse.io.tables import PinnedRows, columns_changed, layout
 from lakehouse.io.tokens import from_tokens, tokens, within
 from lakehouse.io.types import exact, storable
 from lakehouse.partitions import (
@@ -127,6 +127,13 @@ class MemoryTable:
         empty = pl.DataFrame(schema={name: dtype for name, dtype in found.columns.items() if name not in gone})
         parts = [found.rows[t] for t in stored]
         return pl.concat([empty, *parts], how="diagonal").lazy()
+
+    def pinned(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> None:
+        """Where the rows of some partitions at a version lie: in no files."""
+
+    def read(self, pinned: PinnedRows) -> pl.LazyFrame:
+        """See [TableReader.read][lakehouse.io.tables.TableReader.read]; nothing is ever pinned here."""
+        raise StorageError(f"{self.uri} keeps its rows in the memory of one process, not in files")
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:
         """How many rows each stored partition has, by token."""

@@ -77,6 +77,24 @@ class TableVersion:
         return cls(version) if isinstance(version, int) else version
 
 
+@final
+@dataclass(frozen=True)
+class PinnedRows:
+    """Where the rows of some partitions at a version lie, and as what: enough to read them without the table's log.
+
+    Parameters:
+        partitions: whose rows; None: all
+        columns: their columns, as a Delta log has them, which is how Spark has them too
+        files: paths in the table's folder, as its log has them, of files that hold rows of these partitions alone
+        shared: the same of files that hold rows of others too, told apart by the column [PARTITION][]
+    """
+
+    partitions: PartitionSet | None
+    columns: str
+    files: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+
 def layout(partitions: Partitions) -> str:
     """What decides which rows a partition's token stands for; a table keeps it, and refuses another.
 
@@ -158,6 +176,18 @@ class TableReader(Protocol):
         Raises:
             StorageError: the table or that version of it is not there
         """
+        ...
+
+    def pinned(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> PinnedRows | None:
+        """What [scan][TableReader.scan] would read of some partitions at a version; None: rows aren't kept in files.
+
+        Raises:
+            StorageError: the table or that version of it is not there
+        """
+        ...
+
+    def read(self, pinned: PinnedRows) -> pl.LazyFrame:
+        """The rows that were pinned, lazily; the table's log isn't looked at."""
         ...
 
     def rows(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> dict[str, int]:

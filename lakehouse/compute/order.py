@@ -110,6 +110,20 @@ class OrderedFile(_Value):
     extracted_at: datetime | None = None
 
 
+class OrderedRows(_Value):
+    """Where the rows of an input lie, so that nobody has to look into its table's log.
+
+    Parameters:
+        columns: their columns, as a Delta log has them
+        files: paths in the table's folder, as its log has them, of files that hold no other rows
+        shared: the same of files that hold rows of other partitions too
+    """
+
+    columns: str
+    files: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+
+
 class OrderedInput(_Value):
     """What a call is given for a parameter.
 
@@ -118,6 +132,7 @@ class OrderedInput(_Value):
         asset: key of the asset that fills it
         partitions: which of its partitions
         version: the table version that is read; None: it was never built
+        rows: where that version has them; None: in no files, or nobody said
         versions: of an external asset, what there is of it; None: it isn't one
         files: of an external asset, its files
     """
@@ -126,6 +141,7 @@ class OrderedInput(_Value):
     asset: str
     partitions: Pairs
     version: int | None = None
+    rows: OrderedRows | None = None
     versions: dict[str, str] | None = None
     files: tuple[OrderedFile, ...] = ()
 

@@ -48,6 +48,7 @@ from lakehouse.io.dtypes import dtypes_to_text
 from lakehouse.io.files import RawFile
 from lakehouse.io.layout import MANIFEST, ORDER, staged_in
 from lakehouse.io.open import open_table
+from lakehouse.io.tables import PinnedRows
 from lakehouse.lineage.observations import Observed
 from lakehouse.redaction import logger
 
@@ -219,7 +220,11 @@ def _work(order: Order, asset: Asset, options: Mapping[str, str] | None) -> tupl
         if given.versions is not None:
             files = tuple(map(file, given.files))
             seen = Observed(partitions, given.versions, tuple(one.uri for one in given.files), files)
-        return Reading(given.parameter, other, partitions, given.version, seen)
+        pinned = None
+        if given.rows is not None:
+            whose = partitions if other.partitioned else None
+            pinned = PinnedRows(whose, given.rows.columns, given.rows.files, given.rows.shared)
+        return Reading(given.parameter, other, partitions, given.version, seen, pinned)
 
     calls = tuple(
         Call(asset.partitions.from_pairs(one.partitions), tuple(map(reading, one.inputs))) for one in order.calls

@@ -14,7 +14,7 @@ from lakehouse.definitions.builder import Built
 from lakehouse.definitions.signature import Parameter
 from lakehouse.errors import LakehouseError, StepError, StorageError, panics_raised, shorten
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.home import load
+from lakehouse.execution.home import as_promised, load
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage.observations import Observed, Sighting, look, observation
 from lakehouse.partitions import PartitionSet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.io import Table
+    from lakehouse.io.tables import PinnedRows
 
 Tables: TypeAlias = "Callable[[Asset], Table]"
 """Where the rows of each asset live."""
@@ -94,6 +95,7 @@ class Reading:
         partitions: which of its partitions
         version: the table version that is read; None: it was never built
         observed: what there is of an external asset; None: it isn't one
+        pinned: where its rows lie, where somebody has looked already
     """
 
     parameter: str
@@ -101,6 +103,18 @@ class Reading:
     partitions: PartitionSet
     version: int | None = None
     observed: Observed | None = None
+    pinned: PinnedRows | None = None
+
+    def pinned_in(self, tables: Tables) -> PinnedRows | None:
+        """Where its rows lie; None: in no files.
+
+        Raises:
+            StorageError: the table or the version is not there
+        """
+        if self.pinned is not None:
+            return self.pinned
+        partitions = self.partitions if self.asset.partitioned else None
+        return tables(self.asset).pinned(partitions, version=self.version)
 
 
 @final
@@ -231,8 +245,21 @@ def take_built(attempt: Attempt, todo: PartitionSet, built: Built, others: Parti
         return [(todo, conform(asset, frame))]
 
 
-def read_input(tables: Tables, asset: Asset, partitions: PartitionSet, version: int | None) -> pl.LazyFrame:
-    """The rows of some partitions of an input, at a version; None: it was never built.
+def read_input(
+    tables: Tables,
+    asset: Asset,
+    partitions: PartitionSet,
+    version: int | None,
+    pinned: PinnedRows | None = None,
+) -> pl.LazyFrame:
+    """The rows of some partitions of an input, as its schema promises them.
+
+    Parameters:
+        tables: where the rows of each asset live
+        asset: the input
+        partitions: which partitions
+        version: at which version; None: it was never built
+        pinned: where that version has them, where somebody has looked already
 
     Raises:
         StorageError: the table or the version is not there
@@ -243,6 +270,8 @@ def read_input(tables: Tables, asset: Asset, partitions: PartitionSet, version: 
 
         schema = asset.schema
         return pl.LazyFrame(schema={c.name: c.dtype for c in schema.columns} if schema else None)
+    if pinned is not None:
+        return as_promised(asset, tables(asset).read(pinned))
     return load(tables(asset), asset, partitions, version=version)
 
 
@@ -266,7 +295,7 @@ def _arguments(work: Work, call: Call, tables: Tables) -> dict[str, Any]:
                 )
             else:
                 arguments[one.parameter] = give(
-                    read_input(tables, one.asset, one.partitions, one.version), wanted.frame
+                    read_input(tables, one.asset, one.partitions, one.version, one.pinned), wanted.frame
                 )
         except LakehouseError:
             raise
@@ -288,7 +317,7 @@ def _landed(given: Reading, tables: Tables) -> tuple[Any, ...]:
 
     if given.version is None and not given.partitions:
         return ()
-    rows = read_input(tables, given.asset, given.partitions, given.version)
+    rows = read_input(tables, given.asset, given.partitions, given.version, given.pinned)
     return listed(tables(given.asset), rows, given.asset.partitions, where=given.asset.key)
 
 

@@ -19,6 +19,7 @@ from lakehouse.compute.order import (
     OrderedCall,
     OrderedFile,
     OrderedInput,
+    OrderedRows,
     agree,
     read_manifest,
 )
@@ -108,6 +109,7 @@ def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
 
     Raises:
         DefinitionError: another process can't find the asset or an input, or couldn't read it
+        StorageError: an input's version is not there
     """
     asset = work.asset
     seconds = min(place.seconds, asset.retry.timeout or place.seconds)
@@ -118,7 +120,10 @@ def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
         others=tuple(_named(attempt, other, place) for other in others.values()),
         partitions=work.todo.to_pairs(),
         calls=tuple(
-            OrderedCall(partitions=call.partitions.to_pairs(), inputs=tuple(map(_input, call.inputs)))
+            OrderedCall(
+                partitions=call.partitions.to_pairs(),
+                inputs=tuple(_input(reading, _rows(attempt, reading)) for reading in call.inputs),
+            )
             for call in work.calls
         ),
         code=Code.of(asset.code_version, asset.schema_version),
@@ -146,13 +151,22 @@ def _named(attempt: Attempt, asset: Asset, place: Place) -> Named:
     return Named(key=asset.key, module=module, name=name, table=table)
 
 
-def _input(reading: Reading) -> OrderedInput:
+def _rows(attempt: Attempt, reading: Reading) -> OrderedRows | None:
+    """Where the rows of an input lie; None: in no files, or there are none yet."""
+    if reading.asset.external or reading.version is None:
+        return None
+    pinned = reading.pinned_in(attempt.home.table)
+    return pinned and OrderedRows(columns=pinned.columns, files=pinned.files, shared=pinned.shared)
+
+
+def _input(reading: Reading, rows: OrderedRows | None) -> OrderedInput:
     seen = reading.observed
     return OrderedInput(
         parameter=reading.parameter,
         asset=reading.asset.key,
         partitions=reading.partitions.to_pairs(),
         version=reading.version,
+        rows=rows,
         versions=None if seen is None else dict(seen.versions),
         files=() if seen is None else tuple(map(_file, seen.files)),
     )

@@ -70,10 +70,15 @@ def load(
     Raises:
         StorageError: the table or the version is not there
     """
-    from lakehouse.io.frames import restore
     from lakehouse.io.tokens import bounded
 
     if partitions is None and asset.partitioned:
         partitions = bounded(asset.partitions, table.rows(version=version))
-    frame = table.scan(partitions if asset.partitioned else None, version=version)
+    return as_promised(asset, table.scan(partitions if asset.partitioned else None, version=version))
+
+
+def as_promised(asset: Asset, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """An asset's rows as they are stored, with the types that its schema promises."""
+    from lakehouse.io.frames import restore
+
     return restore(frame, {c.name: c.dtype for c in asset.schema.columns} if asset.schema else {})

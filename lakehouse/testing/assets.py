@@ -135,6 +135,9 @@ class _Given:
     def scan(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> pl.LazyFrame:
         return self.frame
 
+    def pinned(self, partitions: PartitionSet | None = None, *, version: int | None = None) -> None:
+        """Where its rows lie: in no files."""
+
 
 @dataclass(frozen=True)
 class _Home:

@@ -394,6 +394,29 @@ class PlaceConformance:
             ("numbers", 0, [["2013-01-01", "2013-01-04"]])
         ]
         assert read_order(kept[0], "").model_dump_json().encode() == kept[0]
+        numbers = lake.table(lake.graph["bronze.numbers"])
+        pinned = numbers.pinned(daily.of_keys(["2013-01-01", "2013-01-04"]), version=0)
+        rows = call["inputs"][0]["rows"]
+        assert (rows is None) == (pinned is None)
+        if pinned is not None:
+            assert rows["columns"] == pinned.columns
+            assert {f"{numbers.uri}/{path}" for path in rows["files"] + rows["shared"]} == set(numbers.files(version=0))
+
+    def test_what_an_order_names_is_read_and_no_log(self, place: Place, lake: PlacedLakehouse) -> None:
+        self.run(lake)
+        if lake.table(lake.graph["bronze.numbers"]).pinned() is None:
+            pytest.skip("its rows are in no files")
+
+        class Lost(_Through):
+            def carry_out(self, order: Order, stop: Stop) -> None:
+                (call,) = order.calls
+                (rows,) = call.inputs
+                gone = call.model_copy(update={"inputs": (rows.model_copy(update={"version": 999}),)})
+                super().carry_out(_rewritten(order, calls=(gone,)), stop)
+
+        lake.elsewhere = Lost(place)
+        run = self.run(lake, "silver.doubled").raise_on_failure()
+        assert run.frame("silver.doubled").sort("date").collect()["n"].to_list() == [2, 4, 6, 8]
 
     def test_what_was_withdrawn_is_not_done(self, place: Place, lake: PlacedLakehouse) -> None:
         class Late(_Through):

@@ -495,6 +495,34 @@ class TableConformance:
             assert content(rows) == expect(case, dict.fromkeys(chosen, "old"))
         assert content(self.read_files(table.files())) == expect(case, dict.fromkeys(keys, "old") | {keys[0]: "new"})
 
+    def test_what_is_pinned_is_read_without_the_log(self, new_table: NewTable, case: PartitionCase) -> None:
+        table, keys = new_table(), case.keys
+        version = publish(table, case.frame(keys, "old"), case.select(*keys))
+        chosen = selections(case)
+        pinned = {name: table.pinned(case.select(*some), version=version) for name, some in chosen.items()}
+        publish(table, case.frame(keys[:1], "new"), case.select(keys[0]))
+        if not self.in_files:
+            assert set(pinned.values()) == {None}
+            return
+        store = table.objects()
+        for log in [str(one["path"]) for page in store.list("_delta_log") for one in page]:
+            store.delete(log)
+        for name, some in chosen.items():
+            found = pinned[name]
+            assert found is not None
+            assert content(table.read(found)) == expect(case, dict.fromkeys(some, "old"))
+
+    def test_what_is_pinned_has_the_columns_of_its_version(self, new_table: NewTable) -> None:
+        table, (first, second) = new_table(), DATES.keys[:2]
+        publish(table, DATES.frame([first], "v0"), DATES.select(first))
+        version = publish(table, DATES.frame([second], "v1").with_columns(more=pl.lit(1)), DATES.select(second))
+        publish(table, DATES.frame([second], "v2").with_columns(other=pl.lit("x")), DATES.select(second))
+        both = DATES.select(first, second)
+        pinned = table.pinned(both, version=version)
+        read = table.scan(both, version=version) if pinned is None else table.read(pinned)
+        assert dict(read.sort("at").select("tag", "more").unique().collect().iter_rows()) == {"v0": None, "v1": 1}
+        assert "other" not in read.collect_schema()
+
     def read_files(self, uris: Sequence[str]) -> pl.LazyFrame:
         """Read Parquet files as anybody could. Override it where they need more than their URIs."""
         places = [Location.of(uri) if uri.startswith("s3://") else Location(uri) for uri in uris]
