@@ -202,6 +202,26 @@ class DeltaLakeTable:
             written = write_files(batches(rows), apart, "rows", Cut.WHOLE)
         return [*uris, *(f"{apart.uri}/{file.path}" for file in written)]
 
+    def lacks_files(self, partitions: PartitionSet | None, *, version: int) -> bool:
+        """Whether files with rows of some partitions (None: all) at a version were removed."""
+        if version == self.version():
+            return False
+        paths = self._files(self._at(version), partitions)["path"].to_list()
+        store = self.location.brisk.store()
+
+        def gone(path: str) -> bool:
+            try:
+                store.head(unquote(path))
+            except FileNotFoundError:
+                return True
+            return False
+
+        with self.location.reaching("looking at"):
+            if len(paths) < 2:
+                return any(map(gone, paths))
+            with ThreadPoolExecutor(min(len(paths), 16), thread_name_prefix="lakehouse-files") as pool:
+                return any(pool.map(gone, paths))
+
     def raw_files(self, lists: Sequence[str]) -> list[tuple[str, str]]:
         """What a raw asset's lists of files name, by the lists' own paths in the table's folder.
 
@@ -840,7 +860,7 @@ class DeltaLakeTable:
             if (commit.get(_META_ATTEMPT), commit.get(_META_PAYLOAD)) == (attempt, payload):
                 return int(commit["version"]), since
             if theirs is None:
-                if commit.get("operation") in _MAINTENANCE:
+                if not is_of_others(commit):
                     continue
                 raise PartitionConflict(
                     f"{self.uri} was changed by something else ({commit.get('operation')}) while this step ran; "
@@ -1222,6 +1242,11 @@ def _stores_partition(table: DeltaTable) -> bool:
 def info_of(actions: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What a commit says of itself."""
     return next((action["commitInfo"] for action in actions if action.get("commitInfo")), {})
+
+
+def is_of_others(info: Mapping[str, Any]) -> bool:
+    """Whether a commit may have changed rows, by what it says of itself, and is none of ours."""
+    return _META_PARTITIONS not in info and info.get("operation") not in _MAINTENANCE
 
 
 def _mark(log: bytes | None) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 from urllib.parse import unquote
 
 from lakehouse.errors import StorageError
-from lakehouse.io.delta import DeltaLakeTable, info_of
+from lakehouse.io.delta import DeltaLakeTable, info_of, is_of_others
 from lakehouse.io.layout import (
     LOG,
     QUARANTINE,
@@ -33,6 +33,9 @@ from lakehouse.io.tables import PARTITION
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
+
+    from lakehouse.io.tables import TableReader
+    from lakehouse.partitions import PartitionSet
 
 
 class Kind(StrEnum):
@@ -80,11 +83,19 @@ class Inventory:
             never was, when the one after it was
         files: every file but for the log; files that are none of ours are left out
         complete: whether the log still goes back to the first version; if not, files may seem to be in nobody's use
+        others: the versions that something else has made
+        lost: the files of rows that versions have and that are not there any more
     """
 
     made: tuple[datetime, ...]
     files: tuple[StoredFile, ...]
     complete: bool
+    others: tuple[int, ...] = ()
+    lost: tuple[StoredFile, ...] = ()
+
+    def lacks(self, version: int, first: str, last: str) -> bool:
+        """Whether a version lacks a file that had rows of partitions between two tokens."""
+        return any(version in file.versions and file.first <= last and first <= file.last for file in self.lost)
 
 
 def inventory(table: DeltaLakeTable) -> Inventory:
@@ -105,7 +116,13 @@ def inventory(table: DeltaLakeTable) -> Inventory:
             StoredFile(Kind.QUARANTINED, f"{beside.uri}/{path}", size, at, held_in=path)
             for path, size, at in _list(beside)
         ]
-    used = {path: told for path, told in _used(commits, newest).items() if path in there}
+    ever = _used(commits, newest)
+    used = {path: told for path, told in ever.items() if path in there}
+    lost = [
+        StoredFile(Kind.ROWS, f"{table.uri}/{path}", 0, _NEVER, *tokens, versions)
+        for path, (tokens, versions) in ever.items()
+        if path not in there
+    ]
     raw = {path: there.pop(path) for path in [*there] if landed_by(path)}
     files += _raw_files(table, raw, used, {file.held_in for file in files})
     for path, (tokens, versions) in used.items():
@@ -118,8 +135,30 @@ def inventory(table: DeltaLakeTable) -> Inventory:
         StoredFile(Kind.LEFTOVER, f"{table.uri}/{path}", size, newest_beside[name]) for path, name, size, _ in staged
     ]
     return Inventory(
-        tuple(_made(commits, written)), tuple(sorted(files, key=lambda file: file.uri)), _is_complete(commits)
+        tuple(_made(commits, written)),
+        tuple(sorted(files, key=lambda file: file.uri)),
+        _is_complete(commits),
+        tuple(version for version, actions in commits if is_of_others(info_of(actions))),
+        tuple(lost),
     )
+
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def inventory_of(table: TableReader) -> Inventory:
+    """The same of any table that lacks files; see [lacks_files][]."""
+    assert isinstance(table, DeltaLakeTable)
+    return inventory(table)
+
+
+def lacks_files(table: TableReader, partitions: PartitionSet | None, *, version: int) -> bool:
+    """Whether files with rows of some partitions (None: all) at a version were removed.
+
+    Raises:
+        StorageError: the version is not there, or can't be reached
+    """
+    return isinstance(table, DeltaLakeTable) and table.lacks_files(partitions, version=version)
 
 
 def _raw_files(
@@ -263,7 +302,7 @@ def _is_complete(commits: Sequence[tuple[int, list[dict[str, Any]]]]) -> bool:
 
 def _made(commits: Sequence[tuple[int, list[dict[str, Any]]]], written: Mapping[int, datetime]) -> Iterator[datetime]:
     # What a commit itself says of its time is by the clock of whoever made it.
-    last, number = datetime.fromtimestamp(0, UTC), 0
+    last, number = _NEVER, 0
     for version, _ in commits:
         last = written.get(version, last)
         yield from [last] * (version + 1 - number)
@@ -392,4 +431,17 @@ def _elsewhere(start: Location, end: Location) -> StorageError:
     )
 
 
-__all__ = ["Inventory", "Kind", "StoredFile", "clock", "delete", "exists", "inventory", "move", "same", "spare_log"]
+__all__ = [
+    "Inventory",
+    "Kind",
+    "StoredFile",
+    "clock",
+    "delete",
+    "exists",
+    "inventory",
+    "inventory_of",
+    "lacks_files",
+    "move",
+    "same",
+    "spare_log",
+]

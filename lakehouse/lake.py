@@ -20,6 +20,7 @@ from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import Targets, select
 from lakehouse.engines import EngineName, open_engine
 from lakehouse.errors import PartitionError, PlanError, SettingsError, StorageError, count
+from lakehouse.execution.as_of import load_as_of
 from lakehouse.execution.engine import Engine, Silent, Watcher
 from lakehouse.execution.home import RunInfo, load
 from lakehouse.execution.run import Run
@@ -441,11 +442,12 @@ class Lakehouse:
         Parameters:
             asset: the asset, or its key
             partitions: which partitions; None: all
-            version: a table version; None: the newest
+            version: a table version; None: the newest. Where a retention has removed files of it, rows that are the
+                same in a newer one are read from there
 
         Raises:
             UnknownAsset: no such asset; PartitionError: partitions that can't be
-            StorageError: it was never published, or can't be reached
+            StorageError: it was never published, or can't be reached, or a retention has removed it
             PartitioningChanged: it is stored with partitions that mean something else
         """
         found = self.graph[asset]
@@ -453,7 +455,8 @@ class Lakehouse:
             raise StorageError(f"{found.key} is external: it has no table", hint="load what is made from it")
         chosen = None if partitions is None else self._partitions(found, partitions)
         self._check_meaning(found, version)
-        return load(self.table(found), found, chosen, version=version)
+        table = self.table(found)
+        return load(table, found, chosen) if version is None else load_as_of(table, found, chosen, version)
 
     def status(self, targets: Targets | None = None, *, now: datetime | None = None) -> list[AssetStatus]:
         """What is known of each asset: how much of its range is there, and how its last run went.

@@ -29,6 +29,7 @@ from lakehouse.lineage.state import (
     order_of,
     paint,
     places_of,
+    rows_of,
 )
 from lakehouse.partitions import Partitions, PartitionSet
 
@@ -100,7 +101,7 @@ class Kept:
             return partitions.union(part for part, _ in pieces)
 
         now, attempts, judged = paint(partitions, committed), paint(partitions, tried), judged_among(partitions, tried)
-        rows = [f for f in committed if f.status is not Status.FORGOTTEN]
+        rows = rows_of(committed)
         changes = changes_among(partitions, rows, lambda same, compared: _published_since(base, same, compared))
         changed, over = covered(changes), covered(now)
         meaning = base.meaning

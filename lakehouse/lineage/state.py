@@ -149,9 +149,9 @@ class AssetState:
         if version is not None:
             listed = [f for f in listed if f.version is not None and f.version <= version]
         committed = sorted((f for f in listed if f.status in THERE + GONE), key=order_of, reverse=True)
-        # A partition that gets another key is no attempt at it, and a forgotten one has the rows that it had.
+        # A partition that gets another key is no attempt at it.
         tried = [f for f in reversed(in_order(listed)) if not f.renamed]
-        rows = [f for f in committed if f.status is not Status.FORGOTTEN]
+        rows = rows_of(committed)
         pieces = paint(partitions, committed)
         return cls(
             partitions,
@@ -264,6 +264,11 @@ class AssetState:
     def within(self, wanted: PartitionSet) -> list[tuple[PartitionSet, Fact]]:
         """The current facts of some partitions, with the part of each that they cover."""
         return [(part & wanted, fact) for part, fact in self.current if part & wanted]
+
+
+def rows_of(facts: Iterable[Fact]) -> list[Fact]:
+    """Facts that say something of rows: a partition that was forgotten has those that it had."""
+    return [f for f in facts if f.status in THERE + GONE and f.status is not Status.FORGOTTEN]
 
 
 def history(partitions: Partitions, facts: Sequence[Fact], wanted: PartitionSet) -> list[Fact]:
@@ -450,20 +455,43 @@ def changes_among(
     covered = partitions.empty()
     pieces = []
     for place, fact in enumerate(newest_first):
-        if fact.renamed:
-            continue  # the same rows, with another key in them
-        part = partitions.from_pairs(fact.partitions) - covered
-        if fact.unchanged and part:
-            same = part & partitions.from_pairs(fact.unchanged)
-            # What it was compared with is not what it replaced, where another run published in between.
-            for other in newest_first[place + 1 :]:
-                if fact.compared is None or _version(other) <= fact.compared or not same:
-                    break
-                same = same - partitions.from_pairs(other.partitions)
-            if same and published_since is not None and fact.compared is not None:
-                same = same - published_since(same, fact.compared)
-            part = part - same
+        part = changed_by(
+            partitions, newest_first, place, published_since, partitions.from_pairs(fact.partitions) - covered
+        )
         if part:
             pieces.append((part, fact))
             covered = covered | part
     return tuple(reversed(pieces))
+
+
+def changed_by(
+    partitions: Partitions,
+    newest_first: Sequence[Fact],
+    place: int,
+    published_since: Callable[[PartitionSet, int], PartitionSet] | None = None,
+    part: PartitionSet | None = None,
+) -> PartitionSet:
+    """The partitions of a fact whose rows it didn't leave as they were.
+
+    Parameters:
+        partitions: how the asset is partitioned
+        newest_first: facts that say something of its rows
+        place: where among them the fact is
+        published_since: see [changes_among][]
+        part: those of its partitions that are in question; None: all
+    """
+    fact = newest_first[place]
+    if fact.renamed:
+        return partitions.empty()  # the same rows, with another key in them
+    part = partitions.from_pairs(fact.partitions) if part is None else part
+    if not fact.unchanged or not part:
+        return part
+    same = part & partitions.from_pairs(fact.unchanged)
+    # What it was compared with is not what it replaced, where another run published in between.
+    for other in newest_first[place + 1 :]:
+        if fact.compared is None or _version(other) <= fact.compared or not same:
+            break
+        same = same - partitions.from_pairs(other.partitions)
+    if same and published_since is not None and fact.compared is not None:
+        same = same - published_since(same, fact.compared)
+    return part - same

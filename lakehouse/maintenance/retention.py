@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +15,8 @@ from lakehouse.durations import format_duration, parse_duration
 from lakehouse.errors import LakehouseError, StepError, StorageError, count
 from lakehouse.lineage.reads import Read
 from lakehouse.lineage.state import superseded
+from lakehouse.lineage.table_log import facts_in_log
+from lakehouse.lineage.unchanged import Asked, renamed_since, unchanged
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.wording import files_of
 from lakehouse.maintenance.workspace import KnownAsset, Workspace
@@ -106,13 +108,14 @@ def retain_asset(work: Workspace, asset: Asset, retention: Retention, actions: l
     known = work.look(asset)
     begun = work.begun(asset)
     there = inventory(known.table)
-    pins = _pins(work, asset, known)
+    reads = _reads(work, asset, known)
     versions = retention.versions
     oldest = None if retention.age is None else work.now - max(retention.age, GRACE)
     if there.complete:
         # A run may read what was there when it began.
         read = min([work.now - GRACE if oldest is None else oldest, *begun])
         kept = _kept(there, read, versions, work.now)
+        pins = _pins(asset, known, there, reads)
         unused, pinned = _unused(asset, there, kept, pins, work.now - GRACE)
         delete(work, asset, known, "file", "of rows that no kept version needs", unused, actions)
         if pinned:
@@ -130,7 +133,7 @@ def retain_asset(work: Workspace, asset: Asset, retention: Retention, actions: l
     old = [f for f in there.files if f.kind == "quarantined" and f.written < oldest]
     old = [f for f in old if f.held_in not in held]
     delete(work, asset, known, "file", "of rows that were held back, and are no longer", old, actions)
-    spare = superseded(known.everything.partitions, known.facts, [pin.version for pin in pins])
+    spare = superseded(known.everything.partitions, known.facts, reads)
     recorded = {f.id for f in known.facts} - {f.id for f in known.unrecorded}
     ids = [f.id for f in spare if f.finished < oldest and f.id in recorded]
     if ids:
@@ -173,21 +176,50 @@ def _if_old(work: Workspace, table: DeltaLakeTable, remove: Callable[[], None]) 
     remove()
 
 
-def _pins(work: Workspace, asset: Asset, known: KnownAsset) -> list[_Pin]:
-    """The versions that others' current publications were made from, be they made from it still or not."""
+def _reads(work: Workspace, asset: Asset, known: KnownAsset) -> dict[int, list[Read]]:
+    """What others' current publications were made from, by version, be they made from it still or not."""
     names = {asset.key, *known.state.formerly}
     readers = {fact.asset for name in names for fact in work.lake.lineage_store.built_from(name)}
     readers |= {consumer.key for consumer in work.lake.graph.consumers(asset)}
-    # Of what was partitioned otherwise it isn't known which of its files hold what was read.
-    before = known.state.meaning.before
-    return [
-        _Pin(read.version, None) if before is not None and read.version <= before else _pin(read.version, read)
-        for consumer in work.lake.graph
-        if consumer.key in readers
-        for part, fact in work.look(consumer).everything.current
-        for read in work.reads.needed(consumer, part, fact, asset)
-        if read.version is not None
-    ]
+    found: dict[int, list[Read]] = {}
+    for consumer in work.lake.graph:
+        if consumer.key in readers:
+            for part, fact in work.look(consumer).everything.current:
+                for read in work.reads.needed(consumer, part, fact, asset):
+                    if read.version is not None:
+                        found.setdefault(read.version, []).append(read)
+    return found
+
+
+def _pins(asset: Asset, known: KnownAsset, there: Inventory, reads: Mapping[int, Sequence[Read]]) -> list[_Pin]:
+    """The rows that are kept for what was made from them: in the newest version in which they are what was read.
+
+    So an older file is not kept for rows that lie in a newer one too, be it that they were published again as they
+    were, or that a partition beside them was, in the file that they share.
+    """
+    from lakehouse.io.tokens import spans
+
+    before, log = known.state.meaning.before, facts_in_log(known.table, asset.key)
+    every = tuple(pair for some in reads.values() for read in some for pair in read.then)
+    partitions = known.everything.partitions.including(every)
+    pins: list[_Pin] = []
+    asked: list[Asked] = []
+    for version, some in reads.items():
+        pairs = [pair for read in some for pair in read.then]
+        if (before is not None and version <= before) or not all(partitions.from_pairs([pair]) for pair in pairs):
+            # It isn't known which of its files hold what was read.
+            pins.append(_Pin(version, None))
+            continue
+        read, renamed = partitions.from_pairs(pairs), renamed_since(partitions, log, version)
+        pins.append(_Pin(version, read & renamed))
+        asked.append(Asked(version, read - renamed))
+    for one, found in zip(asked, unchanged(partitions, log, asked, there.others), strict=True):
+        for part, until in found:
+            if until is not None:
+                # A release that kept no other version than that which was read may have removed this one.
+                lacks = any(there.lacks(until, first, last) for first, last in spans(part))
+                pins.append(_Pin(one.version if lacks else until, part))
+    return pins
 
 
 GRACE = timedelta(days=1)
@@ -233,12 +265,6 @@ class _Pin:
 
 
 _WHOLE = [("", chr(0x10FFFF))]
-
-
-def _pin(version: int, read: Read) -> _Pin:
-    then = read.partitioning
-    known = all(then.from_pairs([pair]) for pair in read.then)
-    return _Pin(version, then.from_pairs(read.then) if known else None)
 
 
 def _meets(versions: range, kept: Sequence[int]) -> bool:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lakehouse import Dynamic, Lakehouse, PartitionRange, bronze, silver
+from lakehouse.execution.as_of import load_as_of
 from lakehouse.lineage.provenance import Link
 from lakehouse.maintenance import Maintenance
 from tests.maintenance.projects import REGIONS, open_project, outdated, refresh
@@ -291,7 +292,7 @@ class _History:
     def retain(self) -> None:
         _retain(self.lake)
         for version, key, row in self.made.values():
-            found = self.lake.table(noted).scan(LETTERS.select(key), version=version).collect()
+            found = load_as_of(self.lake.table(noted), noted, LETTERS.select(key), version).collect()
             assert found.select("letter", "round").rows() == [(key, row)]
 
 

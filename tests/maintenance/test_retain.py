@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from lakehouse import Lakehouse, LakehouseError
+from lakehouse.errors import StorageError
 from lakehouse.io import inventory
 from lakehouse.lineage.sqlite import SqliteLineage
 from lakehouse.maintenance import Change, Maintenance
+from lakehouse.settings import Settings
 from tests.maintenance.projects import DAILY, DAYS, Killed, kill, open_project, outdated, refresh, snapshot, state
 
 DAY = "2013-01-03"
@@ -93,6 +95,50 @@ def test_what_a_current_publication_was_made_from_is_kept(tmp_path: Path) -> Non
     assert lake.load("bronze.readings", DAY, version=pin.version).collect()["value"].to_list() == [1]
     lake.refresh("silver.clean", DAYS, engine="inline")
     assert len(_items(Maintenance(lake, now=LATER).retain("bronze", versions=1))) == 1, "and now it may go"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_pins_are_raised_to_the_newest_version_that_has_what_was_read(tmp_path: Path, shared: bool) -> None:
+    options = {"settings": Settings(shared_files=shared)}
+    lake = open_project(tmp_path, DAILY, **options)
+    refresh(lake)  # silver reads version 0
+    lake.materialize("bronze.readings", DAYS, engine="inline")  # 1: the same rows again
+    source = DAILY.replace("VALUE = 1", "VALUE = 2")
+    for day in (DAY, "2013-01-04"):  # 2 and 3: others
+        lake = open_project(tmp_path, source, **options)
+        lake.materialize("bronze.readings", day, engine="inline")
+    before = {day: lake.load("bronze.readings", day, version=0).collect() for day in (DAYS, DAY)}
+    change = Maintenance(lake, now=LATER).retain("bronze", versions=1)
+    change.apply()
+    assert len(_items(change)) == (1 if shared else 5), "of version 0, whose rows are in version 1"
+    files = list((tmp_path / "data/bronze/readings").rglob("*.parquet"))
+    assert len(files) == (3 if shared else 7), "1 for DAY, 2 for the day after; and the newest"
+    for chosen, rows in before.items():
+        assert lake.load("bronze.readings", chosen, version=0).sort("date").collect().equals(rows.sort("date"))
+    assert lake.load("bronze.readings", version=0).collect()["value"].to_list() == [1] * 5
+    assert lake.load("bronze.readings", version=1).collect()["value"].to_list() == [1] * 5
+    # Restated once more, and retained again: what silver was made from is still there.
+    lake = open_project(tmp_path, DAILY.replace("VALUE = 1", "VALUE = 3"), **options)
+    lake.materialize("bronze.readings", "2013-01-02", engine="inline")
+    Maintenance(lake, now=LATER).retain("bronze", versions=1).apply()
+    assert lake.load("bronze.readings", version=0).sort("date").collect().equals(before[DAYS].sort("date"))
+    # Once it is made from what there is now, nothing of before is kept, and it is told.
+    lake.refresh("silver.clean", DAYS, engine="inline")
+    Maintenance(lake, now=LATER).retain("bronze", versions=1).apply()
+    assert len(list((tmp_path / "data/bronze/readings").rglob("*.parquet"))) == (1 if shared else 5)
+    with pytest.raises(StorageError, match=r"version 0 of .* lacks files of 2013-01-02"):
+        lake.load("bronze.readings", version=0)
+    assert lake.load("bronze.readings", "2013-01-01", version=0).collect()["value"].to_list() == [1]
+
+
+def test_what_something_else_did_to_a_table_raises_no_pin(tmp_path: Path) -> None:
+    from deltalake import DeltaTable
+
+    lake = _rebuilt(tmp_path, downstream=False)
+    DeltaTable(str(tmp_path / "data/bronze/readings")).delete("value = 1")
+    Maintenance(lake, now=LATER).retain("bronze", versions=1).apply()
+    rows = lake.load("bronze.readings", version=0).collect()
+    assert rows["value"].to_list() == [1] * 5, "what silver was made from; the newest version lacks four of them"
 
 
 def test_what_a_killed_run_left_behind_goes_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

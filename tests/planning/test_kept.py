@@ -31,6 +31,8 @@ from lakehouse import (
 from lakehouse.lineage import AssetState, Fact, InputPin, Status, merging
 from lakehouse.lineage.kept import Kept, Late
 from lakehouse.lineage.merging import merged
+from lakehouse.lineage.reads import Reads
+from lakehouse.lineage.unchanged import Asked, unchanged
 from lakehouse.partitions import Last, PartitionSet, Present, Window
 from lakehouse.planning.plan import Plan, make_plan
 from lakehouse.planning.request import Request
@@ -206,6 +208,29 @@ def told(plan: Plan) -> list[Any]:
     ]
 
 
+def told_of_reads(states: States, history: History) -> dict[tuple[str, str], dict[int, PartitionSet]]:
+    """Of what current publications were made from, what is another thing by now, by the newest version that has it:
+    what a retention keeps for them.
+    """
+    reads = Reads(GRAPH, lambda asset: states[asset.key], NOW)
+    found = {}
+    for consumer in GRAPH:
+        for producer in {edge.asset.key: edge.asset for edge in GRAPH.inputs(consumer)}.values():
+            asked = [
+                Asked(read.version, read.partitions)
+                for part, fact in states[consumer.key].current
+                for read in reads.needed(consumer, part, fact, producer)
+                if read.version is not None
+            ]
+            kept: dict[int, list[PartitionSet]] = {}
+            for answers in unchanged(producer.partitions, history.facts[producer.key], asked):
+                for part, until in answers:
+                    if until is not None:
+                        kept.setdefault(until, []).append(part)
+            found[consumer.key, producer.key] = {v: producer.partitions.union(parts) for v, parts in kept.items()}
+    return found
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_plans_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "RECENT", seed % 4 or 1)
@@ -224,6 +249,7 @@ def test_plans_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         # An earlier present: then others are the newest.
         early = Present.of(BEGIN + timedelta(days=10))
         assert plans(states, early) == plans(whole, early)
+        assert told_of_reads(states, history) == told_of_reads(whole, history)
         for asset in GRAPH:
             mine, theirs = states[asset.key], whole[asset.key]
             assert (mine.version, mine.sequence, mine.held) == (theirs.version, theirs.sequence, theirs.held)
