@@ -206,6 +206,11 @@ def tokens(partitions: PartitionSet) -> list[str]:
     return [partitions.partitions.token(o) for o in partitions.ordinals()]
 
 
+def token_of(partitions: Partitions, key: str) -> str:
+    """The token of a key."""
+    return partitions.token(partitions.parse(key))
+
+
 def within(partitions: PartitionSet, column: pl.Expr) -> pl.Expr:
     """True for the tokens that lie in the set."""
     pairs = spans(partitions)

@@ -14,6 +14,7 @@ from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import Rows, Sent, read_input
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import new_id
+from lakehouse.lineage.facts import DIGEST
 from lakehouse.partitions import PartitionSet
 from lakehouse.redaction import logger
 
@@ -208,9 +209,51 @@ def audit_candidate(
     if misplaced is not None and held:
         found = misplaced.hold_back(found, held, rows)
     passed = {t: found.digests.get(t, NOTHING) for t in tokens(found.passed)}
-    before = attempt.step.digests
-    same = [t for t, key in zip(passed, found.passed, strict=True) if before.get(key) == passed[t]] if before else []
+    before = _digests_before(attempt, candidate, found.passed) if attempt.step.digests else {}
+    same = [t for t, digest in passed.items() if before.get(t) == digest]
     return Audited(found, passed, from_tokens(todo.partitions, same), apart, well=not held)
+
+
+def _digests_before(attempt: Attempt, candidate: Candidate, partitions: PartitionSet) -> dict[str, str]:
+    """What stands for the rows that some partitions have had, by token: comparable with a candidate's digests.
+
+    What an older release wrote, or another polars, can't be compared: there the rows themselves are read once more.
+    """
+    from lakehouse.io.digests import NOTHING, algorithm
+    from lakehouse.io.tokens import token_of
+
+    known, unknown = {}, []
+    for key in partitions:
+        if (digest := attempt.step.digests.get(key)) is None:
+            continue
+        if digest[DIGEST:] == algorithm() or digest[:DIGEST] == NOTHING:
+            known[token_of(partitions.partitions, key)] = digest[:DIGEST]
+        else:
+            unknown.append(key)
+    return known | _digests_anew(attempt, candidate, partitions.partitions.of_keys(unknown)) if unknown else known
+
+
+def _digests_anew(attempt: Attempt, candidate: Candidate, partitions: PartitionSet) -> dict[str, str]:
+    """The same of partitions whose rows are read for it; nothing, where they can't be: then they count as others."""
+    from lakehouse.io import PARTITION
+    from lakehouse.io.columns import columns as exactly
+    from lakehouse.io.digests import NOTHING, partition_digests
+    from lakehouse.io.frames import restore
+    from lakehouse.io.tokens import token, tokens
+    from lakehouse.io.types import as_stored, held
+
+    asset, dtypes = attempt.asset, candidate.dtypes
+    try:
+        rows = attempt.table.scan(partitions if asset.partitioned else None, version=attempt.step.since)
+        if dict(rows.collect_schema()) != {name: as_stored(held(dtype)) for name, dtype in dtypes.items()}:
+            return {}
+        rows = restore(rows, dtypes).select(exactly(dtypes))
+        if asset.partitioned:
+            rows = rows.with_columns(token(asset.partitions, dtypes, where=asset.key).alias(PARTITION))
+        return dict.fromkeys(tokens(partitions), NOTHING) | partition_digests(rows)
+    except Exception as error:
+        log.warning("%s: what was there before can't be read, and counts as changed: %s", asset.key, describe(error))
+        return {}
 
 
 def _of_files(attempt: Attempt) -> list[RowCheck]:

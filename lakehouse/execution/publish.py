@@ -130,6 +130,8 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
         SchemaViolation: a column changes its type, and partitions stay that this run doesn't make anew
         StorageError: it can't be written; whether it was after all, the table's log says
     """
+    from lakehouse.io.digests import algorithm
+
     audited, staged, since = ready.audited, ready.candidate.staged, attempt.began
     passed = audited.audit.passed
     fact = attempt.recorder.fact(
@@ -137,6 +139,7 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
         passed,
         inputs=ready.pins.inputs(passed),
         digests="".join(audited.digests.values()),
+        digested=algorithm(),
         unchanged=audited.unchanged.to_pairs(),
         compared=attempt.step.since,
         rows=sum(staged.rows.get(t, 0) for t in audited.digests),

@@ -116,6 +116,8 @@ class Fact(Record):
         spec: what gave the keys of partitions their meaning; see [Partitions.spec][]; empty: an older release wrote it,
             or it says nothing of rows
         digests: for each partition, in their order, the [DIGEST][] characters that stand for its rows
+        digested: how these were made, which may be another way with another polars; empty: as an external asset's are,
+            or by an older release, which didn't say
         unchanged: those whose rows are what they were before, at the table version ``compared``
         renamed: old and new key of partitions that were renamed
         formerly: the asset's key until it was renamed
@@ -151,6 +153,7 @@ class Fact(Record):
     digests: str = Field(
         default="", validation_alias=AliasChoices("digests", "contents"), serialization_alias="contents"
     )
+    digested: str = ""
     unchanged: Pairs = ()
     compared: int | None = None
     renamed: Pairs = ()

@@ -17,6 +17,7 @@ class Details(TypedDict, total=False):
     inputs: tuple[InputPin, ...]
     version: int | None
     digests: str
+    digested: str
     unchanged: Pairs
     compared: int | None
     formerly: str

@@ -218,25 +218,29 @@ class AssetState:
         return versions[::-1], unions[::-1]
 
     def digests(self, wanted: PartitionSet) -> dict[str, str]:
-        """What stands for the rows of some partitions, by key; without those of which it isn't known."""
+        """What stands for the rows of some partitions, by key; without those of which it isn't known.
+
+        After its [DIGEST][] characters each says how it was made, where its fact does: one that was made in another way
+        can't be compared.
+        """
         if self.lean & wanted:
             return self.exact.digests(wanted)
         pieces = self._digests
         found: dict[str, str] = {}
         for low, high in wanted.spans:
             for place in range(max(bisect_right(pieces, low, key=lambda p: p[0]) - 1, 0), len(pieces)):
-                first, end, text, at = pieces[place]
+                first, end, text, at, how = pieces[place]
                 if first >= high:
                     break
                 for ordinal in range(max(low, first), min(high, end)):
                     digest = text[at + DIGEST * (ordinal - first) :][:DIGEST]
                     if len(digest) == DIGEST and not digest.isspace():
-                        found[self.partitions.key(ordinal)] = digest
+                        found[self.partitions.key(ordinal)] = digest + how
         return found
 
     @cached_property
-    def _digests(self) -> list[tuple[int, int, str, int]]:
-        """In the order of their ordinals, spans with the text that stands for their rows, and where theirs begins."""
+    def _digests(self) -> list[tuple[int, int, str, int, str]]:
+        """By ordinals, spans with the text that stands for their rows, where theirs begins, and how it was made."""
         pieces = []
         for part, fact in self.current:
             at = 0
@@ -246,7 +250,9 @@ class AssetState:
                     break  # how many there were isn't known any more
                 for low, high in these.spans:
                     inside = (part & PartitionSet(self.partitions, ((low, high),))).spans
-                    pieces += [(first, end, fact.digests, at + DIGEST * (first - low)) for first, end in inside]
+                    pieces += [
+                        (first, end, fact.digests, at + DIGEST * (first - low), fact.digested) for first, end in inside
+                    ]
                 at += DIGEST * (len(these) or 1)
         return sorted(pieces, key=lambda piece: piece[:2])
 

@@ -11,6 +11,7 @@ from lakehouse.definitions.selection import Targets
 from lakehouse.errors import count, shorten
 from lakehouse.lineage import AssetState, Fact, Status, new_id
 from lakehouse.lineage.dynamic_partitions import register, registered
+from lakehouse.lineage.facts import DIGEST
 from lakehouse.lineage.table_log import facts_in_log, to_payload
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.wording import words
@@ -122,7 +123,7 @@ def _go_on(
             "id": new_id(),
             "run": recorder.run,
             "partitions": part.to_pairs(),
-            "digests": "".join(digests.values()) if len(digests) == len(part) else "",
+            "digests": "".join(digest[:DIGEST] for digest in digests.values()) if len(digests) == len(part) else "",
             "unchanged": (),
             "compared": None,
             "renamed": (),

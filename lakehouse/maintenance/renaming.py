@@ -171,7 +171,7 @@ def _rename_rows(work: Workspace, asset: Asset, both: Partitions, old: str, new:
     import polars as pl
 
     from lakehouse.io import PARTITION
-    from lakehouse.io.digests import NOTHING, partition_digests
+    from lakehouse.io.digests import NOTHING, algorithm, partition_digests
     from lakehouse.io.frames import restore
     from lakehouse.io.tokens import token
 
@@ -210,6 +210,7 @@ def _rename_rows(work: Workspace, asset: Asset, both: Partitions, old: str, new:
                 "unchanged": part,
                 "compared": known.version,
                 "digests": digests.get(place, NOTHING),
+                "digested": algorithm(),
                 "rows": staged.rows.get(place, 0),
                 "bytes": staged.bytes.get(place, 0),
                 "checks": tuple(_of_key(check, old, new) for check in fact.checks),

@@ -53,7 +53,8 @@ class Step:
         reasons: why, for all of the partitions
         now: the present as the plan saw it
         chunk: number of the chunk, the same for assets that are partitioned alike
-        digests: what stands for the rows that are there, by partition key; since: the table version that has them
+        digests: what stands for the rows that are there, by partition key; see [AssetState.digests][]
+        since: the table version that has them
         sequence: of what becomes of it; see [lakehouse.lineage.Fact][]
         rows: how many rows it may come to, going by what was published before; None: nothing was
         rest: what other steps of the plan are to make of the same asset, whatever happens; None: nothing
