@@ -1,19 +1,23 @@
-"""Many chunks into one table at once, by 1, 2, 4 and 8 workers: threads of one process, or processes.
+"""Many chunks into one table at once, by 1, 2, 4 and 8 workers: threads of one process, or processes; on disk and S3.
 
     python benchmarks/concurrency.py
-    LAKEHOUSE_BENCH_ROOT=s3://bucket/prefix python benchmarks/concurrency.py
+    LAKEHOUSE_BENCH_CHUNKS=1000 python benchmarks/concurrency.py --only S3
 
 A publication that others were ahead of is tried again on top of theirs. What matters is how often that was (`again`):
 it should not grow with the workers. Chunks are tiny, so that workers do nothing but publish: as bad as it can get.
+There are 1,000 on disk, and 100 on S3, which is a server of moto on this machine: how long it takes tells little.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +32,12 @@ from lakehouse.partitions import Daily
 
 subject = Subject(sizes=(1, 2, 4, 8), smoke=(2,), repeats=1)
 
-CHUNKS = 6 if "--smoke" in sys.argv else int(os.environ.get("LAKEHOUSE_BENCH_CHUNKS", "1000"))
+
+def chunks(usually: int) -> int:
+    """How many chunks are published."""
+    return 6 if "--smoke" in sys.argv else int(os.environ.get("LAKEHOUSE_BENCH_CHUNKS", usually))
+
+
 DAYS = Daily("2000-01-01", column="day")
 
 
@@ -60,31 +69,65 @@ def publish(root: str, numbers: range) -> int:
     return len(TRIED) - before
 
 
-def measured(folder: Path, workers: int, watch: Watch, pool: Executor, *, together: bool) -> None:
-    root = os.environ.get("LAKEHOUSE_BENCH_ROOT", str(folder))
-    root = f"{root}/{uuid4().hex}"
-    before = len(TRIED)
+def measured(root: str, workers: int, watch: Watch, pool: Executor, number: int) -> None:
+    root, before = f"{root}/{uuid4().hex}", len(TRIED)
     publish(root, range(1))
-    with pool, watch("publish"):
-        each = [pool.submit(publish, root, range(1 + worker, 1 + CHUNKS, workers)) for worker in range(workers)]
+    with watch("publish"), pool:
+        each = [pool.submit(publish, root, range(1 + worker, 1 + number, workers)) for worker in range(workers)]
         tried = sum(one.result() for one in each)
-    if together:
+    if isinstance(pool, ThreadPoolExecutor):
         tried = len(TRIED) - before - 1
-    watch.note("again", tried - CHUNKS)
+    watch.note("again", tried - number)
     table = DeltaLakeTable(Location.of(root), partitioned=True)
-    assert table.scan().collect().height == 5 * (CHUNKS + 1)
+    assert table.scan().collect().height == 5 * (number + 1)
     watch.note("files", len(table.files()))
 
 
-@subject.case("threads")
+def spawned(workers: int) -> Executor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+@contextmanager
+def bucket() -> Iterator[str]:
+    """A bucket of a server that lives as long."""
+    script = Path(__file__).parents[1] / "tests/support/moto_server.py"
+    command = [sys.executable, "-P", script]
+    pipe, quiet = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=quiet, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        os.environ |= {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "bench",
+            "AWS_SECRET_ACCESS_KEY": "bench",
+            "AWS_REGION": "us-east-1",
+        }
+        urllib.request.urlopen(urllib.request.Request(f"{url}/bench", method="PUT")).close()
+        yield "s3://bench"
+        server.stdin.close()
+
+
+@subject.case("threads, disk")
 def threads(folder: Path, size: int, watch: Watch) -> None:
-    measured(folder, size, watch, ThreadPoolExecutor(size), together=True)
+    measured(str(folder), size, watch, ThreadPoolExecutor(size), chunks(1000))
 
 
-@subject.case("processes")
+@subject.case("processes, disk", against="threads, disk")
 def processes(folder: Path, size: int, watch: Watch) -> None:
-    pool = ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn"))
-    measured(folder, size, watch, pool, together=False)
+    measured(str(folder), size, watch, spawned(size), chunks(1000))
+
+
+@subject.case("threads, S3", against="threads, S3", smoke=False)
+def threads_at_bucket(folder: Path, size: int, watch: Watch) -> None:
+    with bucket() as root:
+        measured(root, size, watch, ThreadPoolExecutor(size), chunks(100))
+
+
+@subject.case("processes, S3", against="threads, S3", smoke=False)
+def processes_at_bucket(folder: Path, size: int, watch: Watch) -> None:
+    with bucket() as root:
+        measured(root, size, watch, spawned(size), chunks(100))
 
 
 if __name__ == "__main__":

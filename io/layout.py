@@ -2,6 +2,7 @@
 
 silver/flights/                    the table
 ├── _delta_log/                    its log: a file for each version
+├── _turn                          while a process publishes to a table in a bucket: which one
 ├── _staged-<attempt>/             what an attempt wrote; published, its files stay here
 │   ├── candidate.json             until then: what there is of it, written last
 │   ├── order.json                 while it is made elsewhere: what is to be done
@@ -20,6 +21,9 @@ from typing import Final
 
 LOG: Final = "_delta_log"
 """The folder of a table's log."""
+
+TURN: Final = "_turn"
+"""Says whose turn it is to publish to a table in a bucket."""
 
 QUARANTINE: Final = "-quarantine"
 """What the name of the folder beside a table ends with that holds the rows that were held back."""

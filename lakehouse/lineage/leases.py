@@ -10,8 +10,6 @@ its turn among those over single days. It holds nothing meanwhile, so that no tw
 
 from __future__ import annotations
 
-import os
-import platform
 import random
 import signal
 import threading
@@ -20,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn, Protocol, Self, final
 
@@ -28,6 +25,7 @@ from lakehouse.definitions.asset import Asset
 from lakehouse.errors import LakehouseError, LineageError, shorten
 from lakehouse.lineage import Lease, LineageStore, new_id
 from lakehouse.partitions import PartitionSet
+from lakehouse.processes import has_ended, host, this_process
 from lakehouse.redaction import logger
 
 TTL: Final = timedelta(seconds=90)
@@ -255,8 +253,8 @@ class Leases:
         return Lease(
             run=self.run,
             partitions={key: found if len(found) <= _INTERVALS else () for key, found in pairs.items()},
-            host=platform.node(),
-            process=_process(),
+            host=host(),
+            process=this_process(),
             expires=self._clock() + TTL,
         )
 
@@ -366,6 +364,10 @@ def clear(lineage: LineageStore, run: str) -> list[Standing]:
     return [one for one in there if one.lease.run == meant[0]]
 
 
+def _has_ended(lease: Lease) -> bool:
+    return has_ended(lease.host, lease.process)
+
+
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
@@ -381,24 +383,3 @@ def _clash(lease: Lease, wanted: Parts, does: str) -> str | None:
         elif both := part & part.partitions.from_pairs(theirs) if theirs else part:
             found.append(f"{key} {both}".rstrip())
     return f"run {lease.run} on {lease.host}, which {does} {shorten(found, 2)}" if found else None
-
-
-def _process() -> str:
-    """What tells this process from all others of the machine, also from those in containers that bear its name."""
-    space = Path("/proc/self/ns/pid")
-    return f"{space.stat().st_ino}/{os.getpid()}" if space.exists() else str(os.getpid())
-
-
-def _has_ended(lease: Lease) -> bool:
-    """Whether a lease is known to be of a process that isn't there any more: one of this very machine."""
-    space, _, number = lease.process.rpartition("/")
-    if lease.host != platform.node() or space != _process().rpartition("/")[0] or os.name != "posix":
-        return False
-    try:
-        os.kill(int(number), 0)
-        # One that was killed is listed until its parent asks for it, which in a container may be never.
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
