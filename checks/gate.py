@@ -252,12 +252,12 @@ class _Rows:
                 would hold whole partitions in memory. None: the rows as they are
         """
         frame = self.frame
-        if not self.partitioned:
-            # Grouping by a constant would hold all rows in memory.
+        if len(self.asked) == 1:
+            # Grouping by a constant would hold all rows in memory, or find out for each that it is of the one group.
             frame = frame if columns is None else frame.select(columns)
             whole = frame.select(pl.len().alias("rows there"), *measures).collect(engine="streaming")
             there = whole.filter(pl.col("rows there") > 0).drop("rows there")
-            return there.select(pl.lit("").alias(PARTITION), pl.all())
+            return there.select(pl.lit(self.asked[0]).alias(PARTITION), pl.all())
         frame = frame if columns is None else frame.select(PARTITION, *columns)
         return frame.group_by(PARTITION).agg(measures).collect(engine="streaming")
 

@@ -84,12 +84,11 @@ def _found(partitions: Partitions, column: pl.Expr, dtype: pl.DataType) -> pl.Ex
         return _moment(partitions, column, dtype) if isinstance(dtype, pl.Datetime) else None
     if not (dtype.is_integer() or dtype in _TEXTS):
         return None
+    text = column if dtype.is_integer() else column.cast(pl.String)
     if isinstance(partitions, Static):
-        tokens = [partitions.token(i) for i in range(len(partitions.keys))]
-        return column.cast(pl.String).replace_strict(
-            list(partitions.keys), tokens, default=None, return_dtype=pl.String
-        )
-    return _each(column.cast(pl.String), partitions.parse, partitions)
+        known = {key: partitions.token(number) for number, key in enumerate(partitions.keys)}
+        return _each_token(text, lambda value: known.get(str(value)))
+    return _each(text, lambda value: partitions.parse(str(value)), partitions)
 
 
 def _text(partitions: TimePartitions, column: pl.Expr) -> pl.Expr | None:
@@ -169,9 +168,17 @@ def _each(column: pl.Expr, ordinal: Callable[[object], int], partitions: Partiti
                 return partitions.token(found)
         return None
 
+    return _each_token(column, of)
+
+
+def _each_token(column: pl.Expr, of: Callable[[object], str | None]) -> pl.Expr:
+    """Ask for the token of each different value; null where there is none."""
+
     def each(values: pl.Series) -> pl.Series:
         different = values.drop_nulls().unique()
         tokens = pl.Series([of(value) for value in different], dtype=pl.String)
+        if len(different) == 1 and not values.null_count():  # as where rows come in order
+            return tokens.new_from_index(0, len(values))
         return values.replace_strict(different, tokens, default=None, return_dtype=pl.String)
 
     return column.map_batches(each, return_dtype=pl.String, is_elementwise=True)
