@@ -339,6 +339,20 @@ class DynamoDBLineage:
             found += [one for one in facts if one.version is not None and _version_key(one.version, one.id) == key]
         return sorted(found, key=lambda fact: fact.id)
 
+    def at(self, asset: str, versions: Collection[int]) -> list[Fact]:
+        """The facts of the asset that name one of some table versions, in the order of their ids."""
+        wanted = set(versions)
+        pointers: list[Item] = []
+        for low, high in _close_together(wanted):
+            # What lies between them is read too, which is a pointer for each fact.
+            limit = min(2 * (high - low + 1) + 10, 1_000)
+            for item in self._query(f"version#{asset}", " AND sk >= :sk", _version_key(low, ""), Limit=limit):
+                version = int(item["sk"]["S"].partition("#")[0])
+                if version > high:
+                    break
+                pointers += [item] if version in wanted else []
+        return [fact for fact in self._pointed_at(pointers) if fact.version in wanted]
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         return [fact for fact in self._pointed_at(self._query(f"run#{run}")) if fact.run == run]
@@ -576,6 +590,17 @@ def _pointers(fact: Fact) -> Iterator[Item]:
     if fact.status is Status.PUBLISHED:
         for name in sorted({pin.asset for pin in fact.inputs}):
             yield {"pk": {"S": f"input#{name}"}, "sk": sort, **here}
+
+
+def _close_together(versions: Collection[int]) -> list[tuple[int, int]]:
+    """The first and last of versions that one query may read."""
+    spans: list[tuple[int, int]] = []
+    for version in sorted(versions):
+        if spans and version - spans[-1][1] <= _BATCH_GETS:
+            spans[-1] = spans[-1][0], version
+        else:
+            spans.append((version, version))
+    return spans
 
 
 def _version_key(version: int, id: str) -> str:

@@ -33,7 +33,7 @@ from lakehouse.lineage.state import (
 )
 from lakehouse.partitions import Partitions, PartitionSet
 
-FORMAT = 1
+FORMAT = 2
 """Of a checkpoint's text, and of what ordinals mean in it: another one is not read."""
 
 
@@ -189,6 +189,7 @@ class Kept:
             "sequence": state.sequence,
             "meaning": [state.meaning.spec, state.meaning.other, state.meaning.before, state.meaning.since],
             "merged": state.merged.spans,
+            "made": [] if asset.external else state.made,
         }
         listed = [fact if asset.external else _update(fact, digests="") for _, fact in facts.values()]
         text = json.dumps(head, separators=(",", ":")) + "\n[" + ",".join(fact.to_json() for fact in listed) + "]"
@@ -229,6 +230,7 @@ class Kept:
                 earlier=tuple((these(spans), first, last) for first, last, spans in head["earlier"]),
                 merged=these(head["merged"]),
                 lean=partitions.empty() if asset.external else partitions.union(part for part, _ in current),
+                made=tuple((low, high, version, step) for low, high, version, step in head["made"]),
             ),
             tuple(facts[place] for place in head["newest"]),
             head["last"],

@@ -17,7 +17,7 @@ from lakehouse.definitions.graph import AssetGraph
 from lakehouse.errors import PartitionError
 from lakehouse.lineage.facts import DIGEST, Fact, InputPin
 from lakehouse.lineage.kept import Kept, attempt_order
-from lakehouse.lineage.state import AssetState, Pieces, order_of
+from lakehouse.lineage.state import AssetState, Pieces, made_at, order_of
 from lakehouse.partitions import Now, Partitions, PartitionSet, TimePartitions
 
 RECENT = 32
@@ -54,6 +54,8 @@ def merged(graph: AssetGraph, known: Mapping[str, Kept], now: Now) -> dict[str, 
             changes=(),
             earlier=_earlier(state, asked, RECENT if all(one.key in known for one in consumers) else _UNSEEN),
             merged=state.merged | several | gone_together,
+            lean=state.lean if asset.external else asset.partitions.union(part for part, _ in pieces),
+            made=made_at(state),
         )
         sources = {edge.asset.key: known[edge.asset.key].epoch for edge in graph.inputs(asset)}
         found[asset.key] = replace(known[asset.key], state=state, sources=sources)

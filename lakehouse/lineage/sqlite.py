@@ -121,6 +121,8 @@ class _Connection:
 
 
 _MOST_IDLE = 8
+_VALUES = 500
+"""In one statement, at most."""
 
 _INHERITED: list[_Connection] = []
 """Connections of a process that this one is a copy of: to close them would take its locks away."""
@@ -255,6 +257,16 @@ class SqliteLineage:
         newest = "SELECT max(version) FROM facts WHERE asset = ?"
         return self._facts(f"SELECT body FROM facts WHERE asset = ? AND version = ({newest}) ORDER BY id", asset, asset)
 
+    def at(self, asset: str, versions: Collection[int]) -> list[Fact]:
+        """The facts of the asset that name one of some table versions, in the order of their ids."""
+        found: list[Fact] = []
+        wanted = sorted(set(versions))
+        for start in range(0, len(wanted), _VALUES):
+            some = wanted[start : start + _VALUES]
+            marks = ", ".join("?" * len(some))
+            found += self._facts(f"SELECT body FROM facts WHERE asset = ? AND version IN ({marks})", asset, *some)
+        return sorted(found, key=lambda fact: fact.id)
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         return self._facts("SELECT body FROM facts WHERE run = ? ORDER BY id, asset", run)
@@ -285,10 +297,10 @@ class SqliteLineage:
         """Let go of connections; the next call makes a new one."""
         _close(self._idle)
 
-    def _facts(self, query: str, *values: str) -> list[Fact]:
+    def _facts(self, query: str, *values: str | int) -> list[Fact]:
         return [Fact.from_json(body) for (body,) in self._select(query, *values)]
 
-    def _select(self, query: str, *values: str) -> list[tuple[Any, ...]]:
+    def _select(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
         with self._reading() as connection:
             return [] if connection is None else connection.execute(query, values).fetchall()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -86,6 +86,13 @@ Pieces = tuple[tuple[PartitionSet, Fact], ...]
 """Disjoint sets of partitions, each with the fact that tells of it."""
 
 
+Versions = tuple[tuple[int, int, int, int], ...]
+"""Spans of ordinals with the table version of the first of each, and by how much it grows from one to the next."""
+
+_MOST_AT_ONCE = 1_000
+"""So many versions are looked up one by one: of more, all facts are read."""
+
+
 @final
 @dataclass(frozen=True)
 class AssetState:
@@ -108,6 +115,8 @@ class AssetState:
         merged: partitions of which one current fact stands for several that are alike; see
             [lakehouse.lineage.merging][]
         lean: partitions whose current facts are without their digests
+        made: of those, in spans by their order, the table versions at which they were published
+        at: reads the facts of some table versions, for their digests; None: nothing does
         whole: folds all facts, for what is asked about what isn't kept here; None: everything is
     """
 
@@ -124,6 +133,8 @@ class AssetState:
     earlier: tuple[tuple[PartitionSet, int, int], ...] = ()
     merged: PartitionSet = None  # type: ignore[assignment]  # until it is made
     lean: PartitionSet = None  # type: ignore[assignment]
+    made: Versions = ()
+    at: Callable[[Collection[int]], Sequence[Fact]] | None = field(default=None, repr=False, compare=False)
     whole: Callable[[], AssetState] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -223,8 +234,8 @@ class AssetState:
         After its [DIGEST][] characters each says how it was made, where its fact does: one that was made in another way
         can't be compared.
         """
-        if self.lean & wanted:
-            return self.exact.digests(wanted)
+        if (detailed := self.with_digests(wanted)) is not self:
+            return detailed.digests(wanted)
         pieces = self._digests
         found: dict[str, str] = {}
         for low, high in wanted.spans:
@@ -237,6 +248,20 @@ class AssetState:
                     if len(digest) == DIGEST and not digest.isspace():
                         found[self.partitions.key(ordinal)] = digest + how
         return found
+
+    def with_digests(self, wanted: PartitionSet) -> AssetState:
+        """What says the digests of some partitions: itself, or the same of them with facts that are read for it."""
+        lean = self.lean & wanted
+        if not lean:
+            return self
+        versions = None if self.at is None or self.renames else versions_of(self.made, lean)
+        if self.at is None or versions is None or len(versions) > _MOST_AT_ONCE:
+            return self.exact
+        published = sorted((f for f in self.at(versions) if f.status in THERE), key=order_of, reverse=True)
+        found = [(part & lean, fact) for part, fact in paint(self.partitions, published)]
+        if not lean <= self.partitions.union(part for part, _ in found):
+            return self.exact
+        return AssetState(self.partitions, (*found, *((part - lean, fact) for part, fact in self.current)), ())
 
     @cached_property
     def _digests(self) -> list[tuple[int, int, str, int, str]]:
@@ -501,3 +526,47 @@ def changed_by(
     if same and published_since is not None and fact.compared is not None:
         same = same - published_since(same, fact.compared)
     return part - same
+
+
+def made_at(state: AssetState) -> Versions:
+    """The table version at which each partition was published that is there, in few spans.
+
+    Day after day, each published by itself, is one: the version grows from one to the next as the day does.
+    """
+    spans = list(_within(state.made, state.lean & state.present))
+    for part, fact in state.current:
+        if fact.version is not None:
+            spans += [(low, high, fact.version, 0) for low, high in (part - state.lean).spans]
+    joined: list[tuple[int, int, int, int]] = []
+    for low, high, version, step in sorted(spans):
+        if joined:
+            first, end, start, grows = joined[-1]
+            by = version - start if end - first == 1 and high - low == 1 else grows
+            follows = end == low and version == start + by * (low - first)
+            if follows and (by == step or high - low == 1):
+                joined[-1] = first, high, start, by
+                continue
+        joined.append((low, high, version, step))
+    return tuple(joined)
+
+
+def versions_of(made: Versions, wanted: PartitionSet) -> set[int] | None:
+    """The table versions at which some partitions were published; None: it isn't known of all."""
+    found: set[int] = set()
+    known = 0
+    for low, high, version, step in _within(made, wanted):
+        known += high - low
+        found.update(range(version, version + step * (high - low), step) if step else (version,))
+        if len(found) > _MOST_AT_ONCE:
+            break
+    return found if known == len(wanted) or len(found) > _MOST_AT_ONCE else None
+
+
+def _within(made: Versions, wanted: PartitionSet) -> Iterator[tuple[int, int, int, int]]:
+    for low, high in wanted.spans:
+        for place in range(max(bisect_right(made, low, key=lambda one: one[0]) - 1, 0), len(made)):
+            first, end, version, step = made[place]
+            if first >= high:
+                break
+            if (start := max(first, low)) < (stop := min(end, high)):
+                yield start, stop, version + step * (start - first), step

@@ -89,6 +89,10 @@ class LineageReader(Protocol):
         """The facts of the asset that name its highest table version, in the order of their ids."""
         ...
 
+    def at(self, asset: str, versions: Collection[int]) -> list[Fact]:
+        """The facts of the asset that name one of some table versions, in the order of their ids."""
+        ...
+
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
         ...

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, final
 
 from lakehouse.definitions.asset import Asset
@@ -189,7 +190,8 @@ def _kept(graph: AssetGraph, assets: Sequence[Asset], read: Sequence[Since], lin
         ):
             try:
                 kept = kept.plus(since.facts)
-                kept = replace(kept, state=replace(kept.state, whole=_whole(asset, lineage)))
+                at = partial(lineage.at, asset.key)
+                kept = replace(kept, state=replace(kept.state, whole=_whole(asset, lineage), at=at))
                 found[asset.key] = Recorded(kept, since, len(since.facts))
                 continue
             except Late:

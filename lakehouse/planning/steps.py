@@ -169,6 +169,7 @@ class Steps(Sequence[Step]):
         inputs = [
             (edge, demand.states(edge.asset), self._placed(edge.asset.key)) for edge in demand.graph.inputs(asset)
         ]
+        known = state.with_digests(self.wanted[asset.key])
         return tuple(
             Step(
                 id=place.id,
@@ -180,7 +181,7 @@ class Steps(Sequence[Step]):
                 reasons=tuple(Reason(r.cause, these, r.about) for r in reasons if (these := r.partitions & part)),
                 now=demand.now,
                 chunk=place.chunk,
-                digests=state.digests(part),
+                digests=known.digests(part),
                 since=state.version,
                 sequence=state.sequence + 1,
                 rows=None if each is None else round(each * len(part)),

@@ -55,7 +55,7 @@ class MemoryLineage:
 
     def facts(self, asset: str) -> list[Fact]:
         """Every fact about an asset, in the order of their ids."""
-        return self._where(lambda fact: fact.asset == asset)
+        return self._of(asset)
 
     def since(self, asset: str) -> Since:
         """The asset's checkpoint and what came since, or all facts."""
@@ -76,12 +76,17 @@ class MemoryLineage:
 
     def latest_version(self, asset: str) -> int | None:
         """The highest table version that a fact of the asset names; None: never published."""
-        return max((f.version for f in self.facts(asset) if f.version is not None), default=None)
+        return max((f.version for f in self._of(asset) if f.version is not None), default=None)
 
     def newest(self, asset: str) -> list[Fact]:
         """The facts of the asset that name its highest table version, in the order of their ids."""
         version = self.latest_version(asset)
-        return [fact for fact in self.facts(asset) if version is not None and fact.version == version]
+        return [fact for fact in self._of(asset) if version is not None and fact.version == version]
+
+    def at(self, asset: str, versions: Collection[int]) -> list[Fact]:
+        """The facts of the asset that name one of some table versions, in the order of their ids."""
+        wanted = set(versions)
+        return self._where(lambda fact: fact.asset == asset and fact.version in wanted)
 
     def run(self, run: str) -> list[Fact]:
         """Everything that a run did, in the order of the facts' ids."""
@@ -107,6 +112,9 @@ class MemoryLineage:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _of(self, asset: str) -> list[Fact]:
+        return self._where(lambda fact: fact.asset == asset)
 
     def _where(self, holds: Callable[[Fact], bool]) -> list[Fact]:
         with self._lock:
@@ -239,6 +247,16 @@ class LineageConformance:
             lineage.append([sample_fact(number, version=version)])
         lineage.append([sample_fact(9, asset="silver.weather", version=500)])
         assert lineage.latest_version("silver.flights") == 100
+
+    def test_the_facts_of_some_versions_are_found(self, lineage: LineageStore) -> None:
+        assert lineage.at("silver.flights", [0]) == []
+        facts = [sample_fact(number, version=number // 2 if number % 3 else None) for number in range(1, 40)]
+        far = sample_fact(50, version=10**16, partitions=(("2013-01-01", "2013-01-01"),))
+        other = sample_fact(51, asset="silver.other", version=3)
+        lineage.append([*facts, far, other])
+        for wanted in ([], [3], [3, 3, 4, 19], range(20), [0, 10**16], [10**9]):
+            expected = [fact for fact in (*facts, far) if fact.version in set(wanted)]
+            assert lineage.at("silver.flights", wanted) == expected
 
     def test_the_newest_facts_are_those_of_the_highest_version(self, lineage: LineageStore) -> None:
         assert lineage.newest("silver.flights") == []

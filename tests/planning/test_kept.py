@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lakehouse import (
     Asset,
@@ -32,6 +34,7 @@ from lakehouse.lineage import AssetState, Fact, InputPin, Status, merging
 from lakehouse.lineage.kept import Kept, Late
 from lakehouse.lineage.merging import merged
 from lakehouse.lineage.reads import Reads
+from lakehouse.lineage.state import made_at, versions_of
 from lakehouse.lineage.unchanged import Asked, unchanged
 from lakehouse.partitions import Last, PartitionSet, Present, Window
 from lakehouse.planning.plan import Plan, make_plan
@@ -149,6 +152,7 @@ class History:
                 "unchanged": same.to_pairs(),
                 "compared": version if same else None,
                 "rows": 10 * len(part),
+                "digests": "".join(f"{self.chance.randrange(10**9):016}" for _ in part),
             }
         # Clocks say nothing.
         id = f"{self.chance.randrange(10**6):012x}{self.number:020x}"
@@ -184,7 +188,10 @@ def with_whole(kept: Mapping[str, Kept], history: History) -> dict[str, Kept]:
     def folds(key: str) -> Callable[[], AssetState]:
         return lambda: history.state(GRAPH[key])
 
-    return {key: replace(one, state=replace(one.state, whole=folds(key))) for key, one in kept.items()}
+    def reads(key: str) -> Callable[[Collection[int]], list[Fact]]:
+        return lambda versions: [fact for fact in history.facts[key] if fact.version in set(versions)]
+
+    return {key: replace(one, state=replace(one.state, whole=folds(key), at=reads(key))) for key, one in kept.items()}
 
 
 def states_of(kept: Mapping[str, Kept]) -> dict[str, AssetState]:
@@ -261,6 +268,33 @@ def test_plans_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
         before.facts = {key: list(facts) for key, facts in history.facts.items()}
 
 
+def test_versions_at_which_partitions_were_made_are_few_spans() -> None:
+    def state(*made: tuple[int, int, int]) -> AssetState:
+        pieces = [(PartitionSet(DAYS, ((low, high),)), sample_fact(version=version)) for low, high, version in made]
+        return AssetState(DAYS, tuple(pieces), ())
+
+    # A day at a time, forwards and backwards; a chunk; scattered ones.
+    assert made_at(state(*((day, day + 1, 7 + day) for day in range(50)))) == ((0, 50, 7, 1),)
+    assert made_at(state(*((day, day + 1, 99 - 2 * day) for day in range(50)))) == ((0, 50, 99, -2),)
+    assert made_at(state((0, 30, 4), (30, 31, 4), (31, 40, 9))) == ((0, 31, 4, 0), (31, 40, 9, 0))
+    assert made_at(state((0, 1, 4), (1, 2, 9), (2, 3, 14), (5, 6, 1))) == ((0, 3, 4, 5), (5, 6, 1, 0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 4), st.integers(0, 9)), max_size=12), st.data())
+def test_versions_are_found_again(given: list[tuple[int, int, int]], data: st.DataObject) -> None:
+    versions: dict[int, int] = {}
+    for low, many, version in given:
+        versions |= dict.fromkeys(range(low, low + many), version)
+    sets = {v: PartitionSet(DAYS, tuple((o, o + 1) for o, w in versions.items() if w == v)) for v in versions.values()}
+    state = AssetState(DAYS, tuple((part, sample_fact(version=version)) for version, part in sets.items()), ())
+    lean = replace(state, lean=state.present, made=made_at(state))
+    assert made_at(lean) == lean.made
+    wanted = data.draw(st.sets(st.integers(0, 36)))
+    part = PartitionSet(DAYS, tuple((ordinal, ordinal + 1) for ordinal in wanted))
+    expected = {versions[ordinal] for ordinal in wanted} if wanted <= versions.keys() else None
+    assert versions_of(lean.made, part) == expected
+
+
 LATE = {"2013-01-03": 0}
 """What the source says of a day, by now."""
 
@@ -297,7 +331,9 @@ def test_runs_keep_what_they_fold_and_go_on_from_there(monkeypatch: pytest.Monke
 
     # One day is restated: that day follows, and what comes out as it was is seen by digests that all facts tell.
     monkeypatch.setitem(LATE, "2013-01-03", 7)
-    lake.materialize(told_days, ["2013-01-03", "2013-01-04"], engine="inline")
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "facts", lambda asset: pytest.fail(f"all facts of {asset} are read"))
+        lake.materialize(told_days, ["2013-01-03", "2013-01-04"], engine="inline")
     plan = lake.plan(copied, everything, refresh=True)
     assert plan.partitions(copied).keys() == ["2013-01-03"]
     lake.refresh(copied, everything, engine="inline")
