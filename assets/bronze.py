@@ -1,13 +1,18 @@
-"""Bronze: what the source has, every row and every value of it, with where and when it was read."""
+"""Bronze: what the source sent, byte for byte, with where it came from and when.
 
-from typing import Annotated, Any
+The files are kept, and Silver parses them: a parser that was wrong is corrected without asking the source again. What
+a file's lines hold is said here, and a file that can't be read so is held back.
+"""
+
+from typing import Annotated, Final
 
 import pandera.polars as pa
 import polars as pl
 
-from lakehouse import Context, Daily, PartitionRange, bronze
+from lakehouse import Daily, PartitionRange, bronze
 from lakehouse.assets import source
-from lakehouse.checks import not_null, row_count, unique
+from lakehouse.checks import expression, parses
+from lakehouse.io import Csv, RawFiles
 
 daily = Daily("2013-01-01", end="2014-01-01", column="date")
 """One partition a day of 2013: the local day in New York."""
@@ -18,15 +23,7 @@ Moment = Annotated[pl.Datetime, "us", "UTC"]
 OWNERS = ["data-platform"]
 
 
-class Extracted(pa.DataFrameModel):
-    """Where a row of Bronze came from."""
-
-    source_file: str = pa.Field(alias="_source", description="file that the row was read from")
-    extracted_at: Moment = pa.Field(alias="_extracted_at", description="start of the run that read it")
-    run_id: str = pa.Field(alias="_run_id", description="the run that read it")
-
-
-class RawFlights(Extracted):
+class RawFlights(pa.DataFrameModel):
     """A line of flights.csv. Times of day are hhmm as printed, on the airport's own clock."""
 
     date: pl.Date = pa.Field(description="local day of the scheduled departure: the partition")
@@ -51,7 +48,7 @@ class RawFlights(Extracted):
     time_hour: str = pa.Field(nullable=True)
 
 
-class RawWeather(Extracted):
+class RawWeather(pa.DataFrameModel):
     """A line of weather.csv."""
 
     date: pl.Date = pa.Field(description="local day of the observation: the partition")
@@ -72,7 +69,7 @@ class RawWeather(Extracted):
     time_hour: str = pa.Field(nullable=True)
 
 
-class RawPlanes(Extracted):
+class RawPlanes(pa.DataFrameModel):
     """A line of planes.csv."""
 
     tailnum: str = pa.Field(nullable=True)
@@ -86,7 +83,7 @@ class RawPlanes(Extracted):
     engine: str = pa.Field(nullable=True)
 
 
-class RawAirports(Extracted):
+class RawAirports(pa.DataFrameModel):
     """A line of airports.csv."""
 
     faa: str = pa.Field(nullable=True)
@@ -99,11 +96,15 @@ class RawAirports(Extracted):
     tzone: str = pa.Field(nullable=True)
 
 
-class RawAirlines(Extracted):
+class RawAirlines(pa.DataFrameModel):
     """A line of airlines.csv."""
 
     carrier: str = pa.Field(nullable=True)
     name: str = pa.Field(nullable=True)
+
+
+LINES: Final = Csv(null_values=(source.MISSING,))
+"""How the source's files are read."""
 
 
 @bronze(
@@ -111,15 +112,18 @@ class RawAirlines(Extracted):
     tags=["daily"],
     owners=OWNERS,
     group="flights",
-    checks=[row_count(min=1), row_count(min=600, blocking=False, name="busy_day")],
+    checks=[
+        parses(LINES, RawFlights),
+        expression("has_flights", pl.col("_rows") > 0, wants="at least one flight"),
+        expression("busy_day", pl.col("_rows") >= 600, wants="600 flights or more", blocking=False),
+    ],
 )
-def raw_flights(partitions: PartitionRange, context: Context) -> Annotated[pl.LazyFrame, RawFlights]:
-    """Every flight that was scheduled to leave New York (336,776 in 2013).
+def raw_flights(partitions: PartitionRange) -> RawFiles:
+    """Every flight that was scheduled to leave New York (336,776 in 2013): a file of lines for each day.
 
     A day has 634 to 1,014 of them; fewer than 600 is worth a warning, none at all is a failed extraction.
     """
-    rows = source.flights(partitions.start.date(), partitions.end.date())
-    return _extracted(_dated(rows), "flights.csv", context)
+    return source.days("flights", partitions.start.date(), partitions.end.date())
 
 
 @bronze(
@@ -127,44 +131,33 @@ def raw_flights(partitions: PartitionRange, context: Context) -> Annotated[pl.La
     tags=["daily", "hourly-source"],
     owners=OWNERS,
     group="weather",
-    checks=[row_count(min=66, blocking=False)],
+    checks=[
+        parses(LINES, RawWeather),
+        expression("full_day", pl.col("_rows") >= 66, wants="66 hours or more", blocking=False),
+    ],
 )
-def raw_weather(partitions: PartitionRange, context: Context) -> Annotated[pl.LazyFrame, RawWeather]:
-    """The weather at New York's three airports, hour by hour (26,115 rows; 72 on a full day).
+def raw_weather(partitions: PartitionRange) -> RawFiles:
+    """The weather at New York's three airports, hour by hour (26,115 lines; 72 on a full day).
 
-    The source ends on December 30 at 18:00, so December 31 has no row, which is why the row count only warns
-    (it does on 5 days).
+    The source ends on December 30 at 18:00, so the file of December 31 has no line, which is why their number
+    only warns (it does on 5 days).
     """
-    rows = source.weather(partitions.start.date(), partitions.end.date())
-    return _extracted(_dated(rows), "weather.csv", context)
+    return source.days("weather", partitions.start.date(), partitions.end.date())
 
 
-@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[not_null("tailnum")])
-def raw_planes(context: Context) -> Annotated[pl.LazyFrame, RawPlanes]:
+@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[parses(LINES, RawPlanes)])
+def raw_planes() -> RawFiles:
     """The register of planes (3,322), as the FAA had it some time after 2013."""
-    return _extracted(source.table("planes"), "planes.csv", context)
+    yield source.register("planes")
 
 
-@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[unique("faa")])
-def raw_airports(context: Context) -> Annotated[pl.LazyFrame, RawAirports]:
+@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[parses(LINES, RawAirports)])
+def raw_airports() -> RawFiles:
     """The register of airports in the United States (1,458), railway stations among them."""
-    return _extracted(source.table("airports"), "airports.csv", context)
+    yield source.register("airports")
 
 
-@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[unique("carrier")])
-def raw_airlines(context: Context) -> Annotated[pl.LazyFrame, RawAirlines]:
+@bronze(tags=["register"], owners=OWNERS, group="registers", checks=[parses(LINES, RawAirlines)])
+def raw_airlines() -> RawFiles:
     """The register of airlines: 16 carrier codes and their names."""
-    return _extracted(source.table("airlines"), "airlines.csv", context)
-
-
-def _dated(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.with_columns(date=pl.date("year", "month", "day"))
-
-
-def _extracted(rows: pl.LazyFrame, file: str, context: Context) -> pl.LazyFrame:
-    marks: dict[str, Any] = {
-        "_source": pl.lit(file),
-        "_extracted_at": pl.lit(context.started_at).cast(pl.Datetime("us", "UTC")),
-        "_run_id": pl.lit(context.run_id),
-    }
-    return rows.with_columns(**marks)
+    yield source.register("airlines")

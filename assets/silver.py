@@ -20,6 +20,7 @@ from lakehouse import silver
 
 # A parameter is the asset of its name in this module. `x as x` says that the import is meant.
 from lakehouse.assets.bronze import (
+    LINES,
     OWNERS,
     Moment,
     RawAirlines,
@@ -110,7 +111,7 @@ class Planes(pa.DataFrameModel):
 
 
 @silver(tags=["register"], owners=OWNERS, group="registers", checks=[reconcile("raw_airlines", tolerance=0)])
-def airlines(raw_airlines: Annotated[pl.LazyFrame, RawAirlines]) -> Annotated[pl.LazyFrame, Airlines]:
+def airlines(raw_airlines: Annotated[pl.LazyFrame, RawAirlines, LINES]) -> Annotated[pl.LazyFrame, Airlines]:
     """The 16 airlines. Nothing had to be repaired."""
     return raw_airlines.select("carrier", pl.col("name").str.strip_chars())
 
@@ -140,7 +141,7 @@ SUPPLEMENT: Final = pl.LazyFrame(
     group="registers",
     checks=[reconcile("raw_airports", tolerance=0.01), row_count(min=1000)],
 )
-def airports(raw_airports: Annotated[pl.LazyFrame, RawAirports]) -> Annotated[pl.LazyFrame, Airports]:
+def airports(raw_airports: Annotated[pl.LazyFrame, RawAirports, LINES]) -> Annotated[pl.LazyFrame, Airports]:
     """The register of airports: the source's 1,458 and 4 that it lacks.
 
     Rules, and the rows they touch:
@@ -215,7 +216,7 @@ MANUFACTURERS: Final = {
         expression("airliner", pl.col("airliner"), wants="airliners only", blocking=False),
     ],
 )
-def planes(raw_planes: Annotated[pl.LazyFrame, RawPlanes]) -> Annotated[pl.LazyFrame, Planes]:
+def planes(raw_planes: Annotated[pl.LazyFrame, RawPlanes, LINES]) -> Annotated[pl.LazyFrame, Planes]:
     """The register of planes (3,322).
 
     Rules, and the rows they touch:
@@ -312,7 +313,7 @@ def _relative_humidity() -> pl.Expr:
         ),
     ],
 )
-def weather(raw_weather: Annotated[pl.LazyFrame, RawWeather]) -> Annotated[pl.LazyFrame, Weather]:
+def weather(raw_weather: Annotated[pl.LazyFrame, RawWeather, LINES]) -> Annotated[pl.LazyFrame, Weather]:
     """The weather at EWR, JFK and LGA, hour by hour (26,115 rows).
 
     The hour is the source's `time_hour` (UTC): its local hours name 1 o'clock of November 3 twice at each
@@ -504,7 +505,7 @@ def aircraft_in_two_places(frame: pl.LazyFrame) -> pl.LazyFrame:
     ],
 )
 def flights(
-    raw_flights: Annotated[pl.LazyFrame, RawFlights], airports: Annotated[pl.LazyFrame, Zones]
+    raw_flights: Annotated[pl.LazyFrame, RawFlights, LINES], airports: Annotated[pl.LazyFrame, Zones]
 ) -> Annotated[pl.LazyFrame, Flights]:
     """Every flight that was scheduled to leave New York (336,776).
 

@@ -9,8 +9,8 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
@@ -25,6 +25,7 @@ from lakehouse.errors import (
     shorten,
 )
 from lakehouse.io.files import RawFile
+from lakehouse.io.tables import PARTITION
 from lakehouse.partitions import Partitions
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ class Csv:
         wanted = columns or {}
         names = pl.scan_csv(path, infer_schema=False, **given).collect_schema().names()
         if not self.header:
-            names = list(wanted)[: len(names)]
+            # What is told of a file begins with an underscore and stands in none.
+            names = [name for name in wanted if name not in known or not name.startswith("_")][: len(names)]
         twice = next((name for name in names if (first := _TWICE.sub("", name)) != name and first in names), None)
         if twice is not None:
             raise ValueError(f"two columns are named {_TWICE.sub('', twice)!r}")
@@ -233,11 +235,12 @@ def unpacked(file: RawFile) -> Iterator[Iterator[Path]]:
     Parameters:
         file: the file
     """
-    with file.on_disk() as path:
-        yield _unpacked(path, file.name)
+    # What was unpacked goes with it, wherever whoever reads it stops.
+    with file.on_disk() as path, closing(_unpacked(path, file.name)) as paths:
+        yield paths
 
 
-def _unpacked(path: Path, name: str) -> Iterator[Path]:
+def _unpacked(path: Path, name: str) -> Generator[Path]:
     ending = Path(name).suffix.lower()
     if ending == ".zip":
         with zipfile.ZipFile(path) as archive:
@@ -290,6 +293,7 @@ class _Provided:
             "_source": (file.source, pl.String()),
             "_extracted_at": (file.extracted_at, pl.Datetime("us", "UTC")),
             "_run_id": (file.run, pl.String()),
+            PARTITION: (self.partitions.token(ordinal), pl.String()),
         }
         return {name: told for name, told in known.items() if name in wanted}
 

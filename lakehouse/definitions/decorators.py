@@ -111,8 +111,8 @@ def bronze(
 ) -> Asset | Callable[[Callable[..., Any]], Asset]:
     """Declares a Bronze asset: data as its source has it.
 
-    Its function reads what lies outside: a file, an API, or a [lakehouse.source][] that is a parameter. The return
-    annotation is its schema. Calling the asset calls the function.
+    Its function reads what lies outside: a file, an API, or a [lakehouse.source][] that is a parameter; or files that
+    another Bronze asset keeps. The return annotation is its schema. Calling the asset calls the function.
 
     Parameters:
         function: makes the rows from its inputs; with keywords it is left out, and comes below the decorator

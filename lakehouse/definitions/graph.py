@@ -330,8 +330,11 @@ def _check_reading(asset: Asset, edge: Edge) -> None:
 
 
 def _check_layer(asset: Asset, edge: Edge) -> None:
-    if edge.asset.layer not in asset.layer.reads:
-        allowed = "sources alone" if asset.layer is Layer.BRONZE else " and ".join(sorted(asset.layer.reads))
+    bronze = asset.layer is Layer.BRONZE
+    # Files as they were sent are what a source is: Bronze may have them as rows too.
+    sent = bronze and edge.asset.layer is Layer.BRONZE and edge.asset.keeps_files
+    if edge.asset.layer not in asset.layer.reads and not sent:
+        allowed = "sources alone, and files that Bronze keeps" if bronze else " and ".join(sorted(asset.layer.reads))
         raise LayerViolation(
             f"{asset.key} reads {edge.asset.key}, but {asset.layer} may read {allowed}",
             hint=f"move {asset.name} or {edge.asset.name} to another layer",

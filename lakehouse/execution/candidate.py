@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import StorageError, WrongFrame, describe, shorten
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.compute import Rows, Sent, read_input
+from lakehouse.execution.compute import Rows, Sent, to_compare
 from lakehouse.execution.pins import Pins
 from lakehouse.lineage import new_id
 from lakehouse.lineage.facts import DIGEST
@@ -294,8 +294,6 @@ def _audit(
     """What the gate finds in some partitions: in these, by token; None: they are all that there is."""
     from lakehouse.checks import Check
     from lakehouse.checks.gate import Audit, audit
-    from lakehouse.io import PARTITION
-    from lakehouse.io.tokens import token
 
     if not partitions:
         return Audit(partitions, partitions, (), (), None, "")
@@ -304,9 +302,9 @@ def _audit(
     for given in attempt.step.inputs:
         if given.parameter in compared:
             needed = attempt.step.mapping(given).upstream(partitions)
-            theirs = read_input(attempt.home.table, given.asset, needed, pins.version(given))
-            key = token(given.asset.partitions, theirs.collect_schema(), where=given.asset.key)
-            upstream[given.parameter] = theirs.with_columns(key.alias(PARTITION))
+            upstream[given.parameter] = to_compare(
+                attempt.home.table, attempt.asset, given, needed, pins.version(given)
+            )
     if not _is_small(candidate.staged):
         part = partial(_rows, attempt, candidate)
         return audit(attempt.asset, part(these), partitions, upstream, more=more, part=part)

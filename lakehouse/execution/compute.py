@@ -325,14 +325,39 @@ def _scanned(files: Sequence[Any], given: Asset, wanted: Parameter) -> pl.LazyFr
     """Files as rows, as the parameter's annotation has it."""
     from lakehouse.io.readers import scan_files
 
-    columns = None if wanted.schema is None else wanted.schema.columns
-    return scan_files(
-        files,
-        wanted.reader,
-        given.partitions,
-        None if columns is None else {column.name: column.dtype for column in columns},
-        where=given.key,
-    )
+    return scan_files(files, wanted.reader, given.partitions, _columns(wanted), where=given.key)
+
+
+def _columns(wanted: Parameter) -> dict[str, Any] | None:
+    return None if wanted.schema is None else {column.name: column.dtype for column in wanted.schema.columns}
+
+
+def to_compare(
+    tables: Tables, reader: Asset, given: Input, partitions: PartitionSet, version: int | None
+) -> pl.LazyFrame:
+    """What an asset was given of an input, with [PARTITION][lakehouse.io.PARTITION], for checks that compare.
+
+    Parameters:
+        tables: where assets live
+        reader: the asset that reads
+        given: what it reads
+        partitions: which partitions of that
+        version: the version that it read
+    """
+    import polars as pl
+
+    from lakehouse.io import PARTITION
+    from lakehouse.io.readers import scan_files
+    from lakehouse.io.tokens import token
+
+    asset = given.asset
+    wanted = next((one for one in reader.inputs if one.name == given.parameter), None)
+    if not asset.keeps_files or wanted is None or wanted.files:
+        rows = read_input(tables, asset, partitions, version)
+        return rows.with_columns(token(asset.partitions, rows.collect_schema(), where=asset.key).alias(PARTITION))
+    files = _landed(Reading(given.parameter, asset, partitions, version), tables)
+    columns = _columns(wanted) or dict(_scanned(files, asset, wanted).collect_schema())
+    return scan_files(files, wanted.reader, asset.partitions, {**columns, PARTITION: pl.String()}, where=asset.key)
 
 
 def _reading(attempt: Attempt, given: Input, part: PartitionSet, sources: Sources) -> Reading:

@@ -1,7 +1,9 @@
 """The reference lakehouse's rules, one by one, on small frames."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,14 @@ import polars as pl
 import pytest
 
 import lakehouse.assets as reference
-from lakehouse import Context, PartitionRange
+from lakehouse import PartitionRange
 from lakehouse.assets import bronze, gold, silver, source
-from lakehouse.redaction import logger
+from lakehouse.definitions.schema import Schema
+from lakehouse.errors import StepError
+from lakehouse.io import RawFile
+from lakehouse.io.readers import scan_files
+from lakehouse.partitions import Unpartitioned
+from lakehouse.testing import MemoryLakehouse, run_asset
 from tests.support.spoil import Fault, spoil
 
 Row = Mapping[str, Any]
@@ -21,11 +28,24 @@ def days(first: str, last: str | None = None) -> PartitionRange:
     return bronze.daily.range(first, last or first)
 
 
-@pytest.fixture
-def context() -> Context:
-    started = datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC)
-    whole = bronze.daily.all(started)
-    return Context("run-1", "bronze.raw_flights", whole, 1, started, logger("reference"))
+MODELS: Mapping[str, Any] = {
+    "flights": bronze.RawFlights,
+    "weather": bronze.RawWeather,
+    "planes": bronze.RawPlanes,
+    "airports": bronze.RawAirports,
+    "airlines": bronze.RawAirlines,
+}
+
+
+def columns(name: str) -> dict[str, Any]:
+    """What a line of a source file holds, as Bronze says."""
+    return {column.name: column.dtype for column in Schema.of(MODELS[name]).columns}
+
+
+def parsed(name: str, files: Iterable[RawFile]) -> pl.DataFrame:
+    """Files of the source as their consumers are given them."""
+    whose = bronze.daily if "date" in columns(name) else Unpartitioned()
+    return scan_files(list(files), bronze.LINES, whose, columns(name), where=name).collect()
 
 
 def utc(text: str) -> datetime:
@@ -33,10 +53,10 @@ def utc(text: str) -> datetime:
 
 
 def frame(name: str, rows: Sequence[Row]) -> pl.LazyFrame:
-    """Lines of a source file as Bronze has them, without the marks that no rule looks at."""
-    columns = source.COLUMNS[name]
-    made = pl.LazyFrame([{c: row.get(c) for c in columns} for row in rows], schema=dict(columns))
-    return made.with_columns(date=pl.date("year", "month", "day")) if "month" in columns else made
+    """Lines of a source file as they are parsed."""
+    types = columns(name)
+    made = pl.LazyFrame([{c: row.get(c) for c in types} for row in rows], schema=types)
+    return made.with_columns(date=pl.date("year", "month", "day")) if "month" in types else made
 
 
 FLIGHT: Row = {
@@ -429,38 +449,55 @@ def test_weather_has_kinds(weather: Row, kinds: tuple[str, str, str]) -> None:
 # ── bronze and the source ─────────────────────────────────────────────────────────────────
 
 
-def test_bronze_keeps_every_row_and_says_where_it_is_from(context: Context) -> None:
-    made = bronze.raw_flights(days("2013-01-01", "2013-01-31"), context).collect()
+def test_bronze_keeps_every_line_as_it_is() -> None:
+    with zipfile.ZipFile(source.folder() / "flights.csv.zip") as archive:
+        flights = archive.read("flights.csv").splitlines(keepends=True)
+    weather = (source.folder() / "weather.csv").read_bytes().splitlines(keepends=True)
+    for asset, sent, rows in (
+        (bronze.raw_flights, flights, 336_776),
+        (bronze.raw_weather, weather, 26_115),
+    ):
+        files = list(asset(days("2013-01-01", "2013-12-31")))
+        assert [file.partition for file in files] == [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
+        assert all(file.read().startswith(sent[0]) for file in files)
+        lines = [line for file in files for line in file.read().splitlines(keepends=True)[1:]]
+        assert sorted(lines) == sorted(sent[1:])
+        assert len(lines) == sum(file.rows or 0 for file in files) == rows
+    for asset, name in ((bronze.raw_planes, "planes"), (bronze.raw_airports, "airports")):
+        (file,) = asset()
+        assert file.read() == (source.folder() / f"{name}.csv").read_bytes()
+
+
+def test_the_days_of_a_month_are_what_the_lines_say() -> None:
+    made = parsed("flights", bronze.raw_flights(days("2013-01-01", "2013-01-31")))
     bronze.RawFlights.validate(made)
     assert made.height == 27_004
-    assert made.select("_source", "_extracted_at", "_run_id").unique().rows() == [
-        ("flights.csv", context.started_at, "run-1")
-    ]
+    assert made.select((pl.col("date") == pl.date("year", "month", "day")).all()).item()
     assert (made["date"].min(), made["date"].max()) == (date(2013, 1, 1), date(2013, 1, 31))
 
 
-def test_the_days_of_a_range_are_the_ranges_of_its_days(context: Context) -> None:
-    both = bronze.raw_flights(days("2013-09-30", "2013-10-01"), context).collect()
-    apart = [bronze.raw_flights(days(day), context).collect() for day in ("2013-09-30", "2013-10-01")]
-    assert both.sort(pl.all()).equals(pl.concat(apart).sort(pl.all()))
+def test_the_days_of_a_range_are_the_ranges_of_its_days() -> None:
+    both = [file.read() for file in bronze.raw_flights(days("2013-09-30", "2013-10-01"))]
+    apart = [file.read() for day in ("2013-09-30", "2013-10-01") for file in bronze.raw_flights(days(day))]
+    assert both == apart
 
 
-def test_the_last_day_has_flights_but_no_weather(context: Context) -> None:
-    assert bronze.raw_flights(days("2013-12-31"), context).collect().height == 776
-    weather = bronze.raw_weather(days("2013-12-31"), context).collect()
+def test_the_last_day_has_flights_but_no_weather() -> None:
+    assert parsed("flights", bronze.raw_flights(days("2013-12-31"))).height == 776
+    weather = parsed("weather", bronze.raw_weather(days("2013-12-31")))
     bronze.RawWeather.validate(weather)
     assert weather.height == 0
 
 
-def test_missing_values_are_missing(context: Context) -> None:
-    planes = bronze.raw_planes(context).collect()
+def test_missing_values_are_missing() -> None:
+    planes = parsed("planes", bronze.raw_planes())
     assert (planes.height, planes["year"].null_count(), planes["speed"].null_count()) == (3322, 70, 3299)
 
 
 def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(source.VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match=r"LAKEHOUSE_FLIGHTS_SOURCE is .*nowhere"):
-        source.table("planes")
+        source.register("planes")
 
 
 def test_without_folder_and_package_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,38 +509,54 @@ def test_without_folder_and_package_the_error_says_what_to_do(monkeypatch: pytes
 
 def test_an_empty_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(source.VARIABLE, str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"neither flights\.csv nor flights\.csv\.zip"):
-        source.flights(date(2013, 1, 1), date(2013, 1, 2))
-    with pytest.raises(FileNotFoundError, match=r"no weather\.csv"):
-        source.weather(date(2013, 1, 1), date(2013, 1, 2))
+    with pytest.raises(FileNotFoundError, match=r"no flights\.csv and no flights\.csv\.zip"):
+        list(bronze.raw_flights(days("2013-01-01")))
+    with pytest.raises(FileNotFoundError, match=r"no planes\.csv$"):
+        list(bronze.raw_planes())
 
 
-def test_a_line_without_a_day_is_an_error_and_not_lost(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
-) -> None:
+def test_a_line_without_a_day_is_an_error_and_not_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = spoil(tmp_path, "2013-01-02", "none", last="2013-01-03") / "flights.csv"
     file.write_text(file.read_text().replace("2013,1,2,", "2013,NA,2,", 1))
     monkeypatch.setenv(source.VARIABLE, str(tmp_path))
-    with pytest.raises(ValueError, match=r"flights\.csv, line 844: doesn't begin with year,month,day"):
-        bronze.raw_flights(days("2013-01-01"), context)
+    with pytest.raises(ValueError, match=r"flights\.csv, line 844: has no year,month,day"):
+        list(bronze.raw_flights(days("2013-01-01")))
 
 
-def test_other_columns_than_expected_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "airlines.csv").write_text("code,name\nAA,American\n")
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("raw_airlines", "code,name\nAA,American\n", r"parses\(Csv\).*it has no column 'carrier'"),
+        ("raw_flights", "year,month,day,flight\n2013,1,1,7\n", r"parses\(Csv\).*it has no column 'dep_time'"),
+        ("raw_flights", "day,flight\n1,1\n", "has the columns day,flight; expected year,month,day"),
+    ],
+)
+def test_other_columns_than_expected_are_an_error(
+    name: str, text: str, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / f"{name.removeprefix('raw_')}.csv").write_text(text)
     monkeypatch.setenv(source.VARIABLE, str(tmp_path))
-    with pytest.raises(ValueError, match=r"has the columns code, name; expected carrier, name"):
-        source.table("airlines")
+    asset = getattr(bronze, name)
+    with pytest.raises(StepError, match=said):
+        run_asset(asset, partitions="2013-01-01" if asset.partitioned else None)
 
 
 def test_a_day_out_of_order_and_without_a_last_line_break_is_whole(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     file = spoil(tmp_path, "2013-01-02", "none", last="2013-01-03") / "flights.csv"
     header, first, *others = file.read_text().splitlines()
     file.write_text("\n".join([header, *others, first]))
     monkeypatch.setenv(source.VARIABLE, str(tmp_path))
-    assert bronze.raw_flights(days("2013-01-01"), context).collect().height == 842
-    assert bronze.raw_flights(days("2013-01-01", "2013-01-03"), context).collect().height == 842 + 943 + 914
+    assert counted("2013-01-01") == [842]
+    assert counted("2013-01-01", "2013-01-03") == [842, 943, 914]
+
+
+def counted(first: str, last: str | None = None) -> list[int]:
+    """How many flights each day has."""
+    files = list(bronze.raw_flights(days(first, last)))
+    assert [file.rows for file in files] == [parsed("flights", [file]).height for file in files]
+    return [file.rows or 0 for file in files]
 
 
 # ── spoiled copies ────────────────────────────────────────────────────────────────────────
@@ -513,29 +566,37 @@ SPOILT: list[tuple[Fault, int]] = [("none", 943), ("duplicated", 1886), ("imposs
 
 @pytest.mark.parametrize(("fault", "rows"), SPOILT)
 def test_a_spoiled_day_leaves_its_neighbours_alone(
-    fault: Fault, rows: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
+    fault: Fault, rows: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    neighbours = [bronze.raw_flights(days(day), context).collect() for day in ("2013-01-01", "2013-01-03")]
+    def neighbours() -> list[bytes]:
+        return [file.read() for day in ("2013-01-01", "2013-01-03") for file in bronze.raw_flights(days(day))]
+
+    before = neighbours()
     monkeypatch.setenv(source.VARIABLE, str(spoil(tmp_path, "2013-01-02", fault, last="2013-01-03")))
-    assert bronze.raw_flights(days("2013-01-02"), context).collect().height == rows
-    again = [bronze.raw_flights(days(day), context).collect() for day in ("2013-01-01", "2013-01-03")]
-    assert all(a.equals(b) for a, b in zip(neighbours, again, strict=True))
+    assert counted("2013-01-02") == [rows]
+    assert neighbours() == before
 
 
-def test_an_unreadable_day_fails_its_own_step_only(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context
+@pytest.mark.parametrize(("fault", "said"), [("unreadable", r"parses\(Csv\).*soon"), ("empty", "has_flights")])
+def test_a_day_that_can_not_be_used_is_held_back_with_its_file(
+    fault: Fault, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(source.VARIABLE, str(spoil(tmp_path, "2013-01-02", "unreadable", last="2013-01-03")))
-    with pytest.raises(ValueError, match=r"flights\.csv can't be read: .*soon"):
-        bronze.raw_flights(days("2013-01-02"), context)
-    assert bronze.raw_flights(days("2013-01-03"), context).collect().height == 914
+    monkeypatch.setenv(source.VARIABLE, str(spoil(tmp_path, "2013-01-02", fault, last="2013-01-03")))
+    lake = MemoryLakehouse([bronze.raw_flights])
+    run = lake.materialize("*", "2013-01-01...2013-01-03", raise_on_failure=False)
+    (summary,) = run.summaries()
+    assert (str(summary.published), str(summary.rejected)) == ("2013-01-01, 2013-01-03", "2013-01-02")
+    (held,) = (fact for fact in run.facts if fact.quarantine)
+    assert re.search(said, held.reason)
+    kept = lake.table(lake.graph["bronze.raw_flights"]).quarantined(str(held.quarantine)).collect()
+    assert kept["name"].to_list() == ["flights.csv"]
 
 
-def test_a_mended_file_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, context: Context) -> None:
+def test_a_mended_file_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(source.VARIABLE, str(spoil(tmp_path, "2013-01-02", "empty", last="2013-01-02")))
-    assert bronze.raw_flights(days("2013-01-02"), context).collect().height == 0
+    assert counted("2013-01-02") == [0]
     spoil(tmp_path, "2013-01-02", "none", last="2013-01-02")
-    assert bronze.raw_flights(days("2013-01-02"), context).collect().height == 943
+    assert counted("2013-01-02") == [943]
 
 
 # ── the module ────────────────────────────────────────────────────────────────────────────

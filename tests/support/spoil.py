@@ -13,8 +13,8 @@ The faults, and who is to find them:
 | `impossible` | every air time is negative | `silver.flights`: schema (`air_time` greater than 0) |
 | `contradictory` | every departure is printed a minute late | `silver.flights`: `departure_as_printed` |
 | `unplaced` | every flight leaves from Boston | `silver.flights`: `accepted_values(origin)` |
-| `empty` | no flight at all | `bronze.raw_flights`: `row_count` |
-| `unreadable` | every departure is "soon" | `bronze.raw_flights` fails, with all days of its step |
+| `empty` | no flight at all | `bronze.raw_flights`: `has_flights` |
+| `unreadable` | every departure is "soon" | `bronze.raw_flights`: `parses(Csv)` |
 
 All but the last two pass Bronze, which keeps what the source says.
 """
@@ -28,10 +28,13 @@ from pathlib import Path
 from typing import Final, Literal
 
 from lakehouse.assets import source
+from lakehouse.assets.bronze import RawFlights
+from lakehouse.definitions.schema import Schema
 
 Fault = Literal["none", "duplicated", "impossible", "contradictory", "unplaced", "empty", "unreadable"]
 
-_AT: Final = {name: place for place, name in enumerate(source.COLUMNS["flights"])}
+_AT: Final = {column.name: place for place, column in enumerate(Schema.of(RawFlights).columns[1:])}
+"""Where a column stands in the file, which has all of them but for the partition's."""
 
 
 def _with(column: str, change: Callable[[str], str]) -> Callable[[str], list[str]]:
