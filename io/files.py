@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, TypeAlias, final
 from urllib.parse import unquote, urlsplit
 
-from lakehouse.errors import DefinitionError, LakehouseError, PartitionError, StepError, StorageError
+from lakehouse.errors import DefinitionError, LakehouseError, StepError, StorageError, count, shorten
+from lakehouse.io.patterns import Pattern, reading
 from lakehouse.io.storage import Location, cause
-from lakehouse.partitions import Key, Partitions, Unpartitioned
-from lakehouse.redaction import redacted
+from lakehouse.partitions import Key, Partitions
+from lakehouse.redaction import logger, redacted
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-_PLACE = re.compile(r"\{partition(?::([^}]*))?\}")
+log = logger("lakehouse")
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _MEMORY = 8 * 1024 * 1024
 """Bytes of a file that are held in memory, at most; a longer one is held on disk."""
@@ -305,8 +307,9 @@ class Files:
     """Files that lie below a folder, named by a pattern. What a [lakehouse.source][] may return.
 
     Parameters:
-        pattern: a path, ``file://`` or ``s3://``. ``*`` stands for any part of a name; ``{partition}`` for the key of
-            the partition that a file belongs to, or ``{partition:%Y/%m/%d}`` where it is written otherwise
+        pattern: a path, ``file://`` or ``s3://``. ``*`` stands for any part of a name, ``**/`` for any folders;
+            ``{partition}`` for the key of the partition that a file belongs to, or ``{partition:%Y/%m/%d}`` where it is
+            written otherwise; of several dimensions each may be named by itself: ``{region}/{date:%Y%m%d}.csv``
         options: more for the storage library, by object_store's names
 
     Examples:
@@ -321,29 +324,34 @@ class Files:
         """The files of each partition, by its key; what fits no partition is left out.
 
         Raises:
-            DefinitionError: the pattern doesn't say which partition a file belongs to
+            DefinitionError: the pattern doesn't say which partition a file belongs to, or says it in two ways
             StorageError: the folder isn't there, or can't be listed
         """
-        cut = not isinstance(partitions, Unpartitioned)
-        if cut != (_PLACE.search(self.pattern) is not None):
-            raise DefinitionError(
-                f"the files {self.pattern!r} can't be those of {partitions}",
-                hint="{partition} in the pattern stands for the partition's key: landing/{partition}/*.csv"
-                if cut
-                else "leave {partition} out, or give the source partitions",
-            )
-        try:
-            datetime.strptime(datetime(2013, 1, 31).strftime(self._format or ""), self._format or "")
-        except ValueError as error:
-            raise DefinitionError(f"{{partition:{self._format}}} can't be read as a time: {error}") from None
+        pattern, read = self._pattern, reading(partitions)
+        pattern.check(partitions)
         found: dict[str, list[RawFile]] = {}
+        without: list[str] = []
         for path, version in sorted(self._listed()):
-            match = self._regex.fullmatch(path)
-            if match is None:
+            if not pattern.fits(path):
                 continue
-            key = self._key(partitions, match.groupdict().get("partition", ""))
-            if key is not None:
-                found.setdefault(key, []).append(self._file(path, key, version))
+            keys = pattern.keys(path, partitions, read)
+            if len(keys) > 1:
+                raise DefinitionError(
+                    f"the files {self.pattern!r}: {path!r} may be of {shorten(keys)}",
+                    hint="put between {partition} and what is beside it what no key has, or write {partition:%Y%m%d}",
+                )
+            if keys:
+                found.setdefault(keys[0], []).append(self._file(path, keys[0], version))
+            else:
+                without.append(path)
+        if without and not found:
+            log.warning(
+                "the files %r: %s, and none of them belongs to a partition of %s: %s",
+                redacted(self.pattern),
+                count(len(without), "file"),
+                partitions,
+                shorten(without, 3),
+            )
         return found
 
     @property
@@ -362,7 +370,7 @@ class Files:
             True
         """
         folder = f"{self._folder.target}/"
-        return uri.startswith(folder) and self._regex.fullmatch(uri.removeprefix(folder)) is not None
+        return uri.startswith(folder) and self._pattern.fits(uri.removeprefix(folder))
 
     def _file(self, path: str, key: str, version: str) -> RawFile:
         folder = self._folder
@@ -384,40 +392,13 @@ class Files:
     @cached_property
     def _parts(self) -> tuple[str, str]:
         """The folder that is listed, and the pattern within it."""
-        fixed = re.split(r"[*{]", self.pattern, maxsplit=1)[0]
-        folder, slash, _ = fixed.rpartition("/")
+        folder, slash, _ = self.pattern[: Pattern.begins(self.pattern)].rpartition("/")
         return folder or ("/" if slash else "."), self.pattern[len(folder) + len(slash) :]
+
+    @cached_property
+    def _pattern(self) -> Pattern:
+        return Pattern(self._parts[1])
 
     @cached_property
     def _folder(self) -> Location:
         return Location.of(self._parts[0], self.options)
-
-    @cached_property
-    def _regex(self) -> re.Pattern[str]:
-        text = ""
-        seen = False
-        for part in re.split(r"(\{partition(?::[^}]*)?\}|\*)", self._parts[1]):
-            if part == "*":
-                text += "[^/]*"
-            elif _PLACE.fullmatch(part):
-                piece = "[^/]+?" + "/[^/]+?" * (self._format or "").count("/")
-                text += "(?P=partition)" if seen else f"(?P<partition>{piece})"
-                seen = True
-            else:
-                text += re.escape(part)
-        return re.compile(text)
-
-    @cached_property
-    def _format(self) -> str | None:
-        found = _PLACE.search(self.pattern)
-        return found[1] if found else None
-
-    def _key(self, partitions: Partitions, text: str) -> str | None:
-        value: Any = text
-        try:
-            if self._format:
-                moment = datetime.strptime(text, self._format)
-                value = moment if any(code in self._format for code in ("%H", "%I", "%M")) else moment.date()
-            return partitions.key(partitions.parse(value))
-        except (ValueError, PartitionError):
-            return None

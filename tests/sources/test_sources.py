@@ -8,18 +8,35 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lakehouse import Asset, Daily, Lakehouse, Monthly, PartitionRange, Static, Unpartitioned, bronze, silver, source
+from lakehouse import (
+    Asset,
+    Daily,
+    Dynamic,
+    Lakehouse,
+    Monthly,
+    Multi,
+    PartitionRange,
+    Static,
+    Unpartitioned,
+    bronze,
+    silver,
+    source,
+)
 from lakehouse.errors import DefinitionError, PartitionError, PlanError, StepError, StorageError
 from lakehouse.execution.engine import Watcher
 from lakehouse.execution.home import Home, RunInfo
 from lakehouse.execution.inline import InlineEngine
 from lakehouse.execution.results import StepResult
 from lakehouse.io import Files
+from lakehouse.io.patterns import Pattern
 from lakehouse.lineage import Status
 from lakehouse.lineage.observations import Observed
 from lakehouse.planning.plan import Plan
 from lakehouse.testing import run_asset
+from lakehouse.testing.tables import partition_cases
 
 daily = Daily("2013-01-01", end="2013-02-01", column="date")
 WEEK = "2013-01-01...2013-01-07"
@@ -241,6 +258,97 @@ def test_a_pattern_says_which_partition_a_file_belongs_to(pattern: str, partitio
     found = Files(pattern).by_partition(partitions)
     assert list(found) == keys
     assert all(Path(file.uri).is_file() for files in found.values() for file in files)
+
+
+SHOPS = Multi({"region": Static(["EU", "US"]), "day": Daily("2013-01-01")})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "partitions", "found"),
+    [
+        ("{partition}*.csv", Daily("2013-01-01"), {"2013-01-02": 2, "2013-01-03": 1}),
+        ("*{partition}*", Daily("2013-01-01"), {"2013-01-02": 3, "2013-01-03": 1}),
+        ("{partition}_*.csv", Daily("2013-01-01"), {"2013-01-02": 1, "2013-01-03": 1}),
+        ("{partition:%Y%m%d}*.txt", Daily("2013-01-01"), {"2013-11-12": 1}),
+        ("{partition:%Y/%m/%d}*.txt", Daily("2013-01-01"), {"2013-01-05": 1}),
+        ("**/{partition}.csv", Daily("2013-01-01"), {"2013-01-02": 1, "2013-01-06": 2}),
+        ("**/*_{partition}*", Static(["shop", "mall"], column="k"), {"shop": 2}),
+        ("{partition}/x/{partition}-*.csv", Static(["a", "b"], column="k"), {"a": 1}),
+        ("{region}/{day}-*.csv", SHOPS, {"US|2013-01-07": 1}),
+        ("{region}{day:%Y%m%d}.gz", SHOPS, {"EU|2013-01-08": 1}),
+        ("{day:%Y%m}", Multi({"day": Monthly("2013-01")}), {"2013-02": 1}),
+        ("**", Unpartitioned(), {"": 13}),
+    ],
+)  # fmt: skip
+def test_where_a_key_ends_is_found_out(pattern: str, partitions: Any, found: dict[str, int]) -> None:
+    for name in (
+        "2013-01-02.csv", "2013-01-02_shop 1.csv", "2013-01-03_shop.csv", "x2013-01-02", "20131112a.txt",
+        "2013/01/05x.txt",
+        "a/2013-01-06.csv", "a/b/2013-01-06.csv", "a/x/a-1.csv", "a/x/b-1.csv", "US/2013-01-07-a.csv",
+        "EU20130108.gz", "201302",
+    ):  # fmt: skip
+        file = Path("in") / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("x")
+    files = Files(f"in/{pattern}").by_partition(partitions)
+    assert {key: len(listed) for key, listed in files.items()} == found
+    assert all(Files(f"{Path.cwd()}/in/{pattern}").may_hold(str(file.uri)) for all_ in files.values() for file in all_)
+
+
+@given(st.data())
+def test_a_key_is_found_in_every_name_that_is_made_of_it(data: st.DataObject) -> None:
+    """Or said to be ambiguous; another one is never taken."""
+    case = data.draw(st.sampled_from(partition_cases()))
+    key = data.draw(st.sampled_from(case.keys))
+    if "/" in key:
+        return
+    stars = [data.draw(st.text("a1-_.T|", max_size=3)) for _ in range(3)]
+    path, pattern = f"{stars[0]}/{stars[1]}{key}{stars[2]}.csv", "*/*{partition}*.csv"
+    plain, sure = f"{stars[0]}/{key}.csv", "*/{partition}.csv"
+    whose = case.partitions
+    assert key in Pattern(pattern).keys(path, whose)
+    assert Pattern(sure).keys(plain, whose) == (key,)
+
+
+def test_a_name_that_can_be_read_in_two_ways_is_refused() -> None:
+    Path("in").mkdir()
+    Path("in/EU2.csv").write_text("x")
+    assert list(Files("in/{partition}.csv").by_partition(Static(["EU", "EU2"]))) == ["EU2"]
+    with pytest.raises(DefinitionError, match=r"'EU2.csv' may be of EU, EU2"):
+        Files("in/{partition}*.csv").by_partition(Static(["EU", "EU2"]))
+    with pytest.raises(DefinitionError, match=r"'EU2.csv' may be of E, EU, EU2"):
+        Files("in/{partition}*.csv").by_partition(Dynamic("shops"))
+
+
+def test_files_of_which_none_belongs_to_a_partition_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    Path("in").mkdir()
+    assert Files("in/{partition}.csv").by_partition(daily) == {}
+    assert not caplog.text
+    for name in ("01-02-2013.csv", "shop.csv"):
+        Path("in", name).write_text("x")
+    assert Files("in/{partition}.csv").by_partition(daily) == {}
+    assert "2 files, and none of them belongs to a partition of" in caplog.text
+    assert "01-02-2013.csv" in caplog.text
+    caplog.clear()
+    Path("in/2013-01-02.csv").write_text("x")
+    assert list(Files("in/{partition}.csv").by_partition(daily)) == ["2013-01-02"]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "partitions", "says"),
+    [
+        ("in/{day}.csv", daily, r"\{day\} in the files '\{day\}\.csv' is none of \{partition\}"),
+        ("in/{partiton}.csv", daily, "did you mean partition"),
+        ("in/{}.csv", daily, "is none of"),
+        ("in/{partition}-{region}.csv", daily, "is none of"),
+        ("in/{region}.csv", Multi({"region": Static(["EU"]), "day": daily}), "nothing says which day"),
+        ("in/{region}/{dya}.csv", Multi({"region": Static(["EU"]), "day": daily}), "did you mean day"),
+    ],
+)
+def test_a_place_that_nothing_is_known_of_is_refused(pattern: str, partitions: Any, says: str) -> None:
+    with pytest.raises(DefinitionError, match=says):
+        Files(pattern).by_partition(partitions)
 
 
 def test_a_pattern_without_a_place_for_the_partition_is_refused() -> None:
