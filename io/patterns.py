@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -111,9 +111,11 @@ class Pattern:
         if match is None:
             return ()
         read = read or reading(partitions)
+        ways: Iterable[Mapping[str, str]]
         if self._sure:
-            given = [(place, read(place, match[f"p{i}"], False)) for i, place in self._first.items()]
-            ways = iter([] if any(key is None for _, key in given) else [{p.name: str(key) for p, key in given}])
+            given = {place.name: read(place, match[f"p{i}"], False) for i, place in self._first.items()}
+            told = {name: key for name, key in given.items() if key is not None}
+            ways = [told] if len(told) == len(given) else []
         else:
             ways = self._ways(path, 0, 0, {}, {}, read)
         return tuple(dict.fromkeys(key for way in ways if (key := _joined(way, partitions)) is not None))

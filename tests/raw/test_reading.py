@@ -241,7 +241,7 @@ def _sending(file: RawFile, check: Any) -> Asset:
 
 
 def test_a_parser_that_must_accept_reads_every_column() -> None:
-    bad = {
+    bad: dict[str, tuple[Reader, bytes]] = {
         "a.csv": (Csv(), b"n,x\n1,2\n1,no\n"),
         "b.jsonl": (JsonLines(), b'{"n": 1, "x": 2}\n{"n": 1, "x": "no"}\n'),
         "c.csv.gz": (Csv(), gzip.compress(b"n,x\n1,no\n")),
