@@ -93,6 +93,11 @@ _LEASES = """
 _LEASE_TABLES = {False: "claims", True: "waiting"}
 """Those that are held, and those that are waited for."""
 
+# By the plus ids are sorted, and not walked through to find the version.
+_NEWEST = """
+    SELECT body FROM facts WHERE asset = ? AND version = (SELECT max(version) FROM facts WHERE asset = ?) ORDER BY +id
+"""
+
 _WHAT_IS_THERE = """
     SELECT (SELECT application_id FROM pragma_application_id),
            (SELECT user_version FROM pragma_user_version),
@@ -254,8 +259,7 @@ class SqliteLineage:
 
     def newest(self, asset: str) -> list[Fact]:
         """The facts of the asset that name its highest table version, in the order of their ids."""
-        newest = "SELECT max(version) FROM facts WHERE asset = ?"
-        return self._facts(f"SELECT body FROM facts WHERE asset = ? AND version = ({newest}) ORDER BY id", asset, asset)
+        return self._facts(_NEWEST, asset, asset)
 
     def at(self, asset: str, versions: Collection[int]) -> list[Fact]:
         """The facts of the asset that name one of some table versions, in the order of their ids."""

@@ -15,7 +15,7 @@ import pytest
 
 from lakehouse.errors import LineageError
 from lakehouse.lineage.open import open_lineage
-from lakehouse.lineage.sqlite import _TABLES, SCHEMA, SqliteLineage
+from lakehouse.lineage.sqlite import _NEWEST, _TABLES, SCHEMA, SqliteLineage
 from lakehouse.testing.lineage import sample_fact
 
 
@@ -59,6 +59,13 @@ def test_every_access_path_has_an_index(path: Path, query: str) -> None:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}", ("x",))]
     assert any("SEARCH" in step for step in plan)
     assert not any("SCAN" in step for step in plan)
+
+
+def test_the_newest_facts_are_found_by_their_version(path: Path) -> None:
+    SqliteLineage(path).append([sample_fact(1)])
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_NEWEST}", ("silver.flights", "silver.flights")).fetchall()
+    assert [step[3] for step in plan if "facts_by_version (asset=? AND version=?)" in step[3]], plan
 
 
 def test_a_process_that_is_killed_in_an_append_leaves_nothing_of_it(path: Path) -> None:
