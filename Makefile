@@ -16,6 +16,7 @@ UV_REQUIREMENT ?= uv>=0.13,<0.14
 
 VENV := .venv
 BIN := $(VENV)/bin
+OLDER_SPARK := $(VENV)-spark
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check --no-input
 CODE := lakehouse io checks assets
 
@@ -25,7 +26,7 @@ LOCK := $(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 # Otherwise `python -m` puts this folder first on the path, and what is run is not what is installed.
 export PYTHONSAFEPATH := 1
 
-.PHONY: help setup demo bench test test-slow check lint format-check types contracts format lock clean FORCE
+.PHONY: help setup demo bench test test-slow spark check lint format-check types contracts format lock clean FORCE
 
 help: ## List the targets
 	@echo "Usage: make TARGET"
@@ -43,8 +44,12 @@ bench: setup $(VENV)-bench/installed ## Run the benchmarks, and write benchmarks
 test: setup ## Run the tests (PYTEST_ARGS="..." replaces the arguments)
 	@$(BIN)/pytest $(PYTEST_ARGS) $(COVERAGE)
 
-test-slow: setup ## Run the slow tests: kills, faults of storage, attacks, a worker
+test-slow: setup spark ## Run the slow tests: kills, faults of storage, attacks, a worker
 	@$(BIN)/pytest -m slow $(PARALLEL) $(COVERAGE)
+
+spark: setup ## Install Spark 3.5 for its tests, if there is Java (a minute or two)
+	@if command -v java >/dev/null; then $(MAKE) --no-print-directory $(OLDER_SPARK)/installed; \
+		else echo "There is no Java, so tests of Spark are skipped"; fi
 
 check: lint format-check types contracts ## Lint, formatting, types and import contracts
 
@@ -77,12 +82,12 @@ format: setup ## Format the code, and mend what ruff can mend
 lock: $(VENV)-lock/bin/uv ## Resolve the requirements anew (UPGRADE=1: to the newest versions)
 	@echo "Locking requirements.txt and requirements-dev.txt"
 	@$(LOCK) --group build --output-file requirements.txt pyproject.toml
-	@$(LOCK) --extra dask --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	@$(LOCK) --extra dask --extra spark --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 	@if grep -nE '://|^-|@' requirements.txt requirements-dev.txt; then \
 		echo "These lines name a place to install from." >&2; exit 1; fi
 
 clean: ## Remove what was installed and cached; data stays
-	@rm -rf $(VENV) $(VENV)-lock $(VENV)-bench build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(VENV)-lock $(VENV)-bench $(OLDER_SPARK) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The files below are stamps: each is as old as the step it stands for.
 
@@ -125,6 +130,13 @@ $(VENV)-bench/installed: benchmarks/requirements-peer.txt
 	@echo "Installing Dagster into $(VENV)-bench (a minute or two)"
 	@$(PYTHON) -m venv $(VENV)-bench
 	@$(VENV)-bench/bin/python -m pip -qq --disable-pip-version-check --no-input install -r $<
+	@touch $@
+
+# Put first on the path, it takes the place of the Spark in $(VENV).
+$(OLDER_SPARK)/installed: tests/spark/requirements-3.5.txt
+	@echo "Installing Spark 3.5 into $(OLDER_SPARK) (a minute or two)"
+	@rm -rf $(OLDER_SPARK)
+	@$(PIP) install --target $(OLDER_SPARK) --no-deps --no-build-isolation --require-hashes -r $<
 	@touch $@
 
 FORCE:

@@ -5,6 +5,7 @@ Knows partitions, frames and storage. It must not know planning, execution or Pr
 
 from lakehouse.io.files import Files, RawFile, RawFiles
 from lakehouse.io.readers import Csv, JsonLines, Parquet, Reader
+from lakehouse.io.spark import spark_session
 from lakehouse.io.tables import PARTITION, Publication, Staged, Table, TableReader, TableVersion
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "Table",
     "TableReader",
     "TableVersion",
+    "spark_session",
 ]

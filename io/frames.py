@@ -18,6 +18,7 @@ from lakehouse.io.arrow import from_arrow
 from lakehouse.io.columns import column
 from lakehouse.io.pandas_frames import from_pandas, to_pandas
 from lakehouse.io.relations import arrow_table, own_connection
+from lakehouse.io.scratch import Scratch
 
 _FAREWELL = 5.0
 """Seconds that rows nobody wants any more may still be computed, at most."""
@@ -25,7 +26,10 @@ _FAREWELL = 5.0
 _BATCH = 50_000
 """Rows of a batch. Polars' own are of a few hundred where files are small, and each would be handled by itself."""
 
-_KINDS = "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation or pd.DataFrame"
+_KINDS = (
+    "pl.LazyFrame, pl.DataFrame, pa.Table, pa.RecordBatchReader, duckdb.DuckDBPyRelation, pd.DataFrame or "
+    "pyspark.sql.DataFrame"
+)
 
 
 def kind(annotation: Any) -> str:
@@ -43,7 +47,10 @@ def kind(annotation: Any) -> str:
     """
     if annotation is None or annotation is Any:
         return "lazy"
-    names = {f"{t.__module__.partition('.')[0]}.{t.__name__}" for t in getattr(annotation, "__mro__", ())}
+    types = getattr(annotation, "__mro__", ())
+    if any(t.__module__.startswith("pyspark.sql.") and t.__name__ == "DataFrame" for t in types):
+        return "spark"
+    names = {f"{t.__module__.partition('.')[0]}.{t.__name__}" for t in types}
     kinds = {
         "lazy": {"polars.LazyFrame"},
         "eager": {"polars.DataFrame"},
@@ -58,8 +65,13 @@ def kind(annotation: Any) -> str:
     raise DefinitionError(f"{annotation!r} is no kind of frame that can be loaded; there are {_KINDS}")
 
 
-def give(frame: pl.LazyFrame, annotation: Any) -> Any:
+def give(frame: pl.LazyFrame, annotation: Any, scratch: Scratch | None = None) -> Any:
     """Turn a lazy frame into what a function's parameter asks for.
+
+    Parameters:
+        frame: the lazy frame
+        annotation: the parameter's type
+        scratch: where frames for Spark are put down
 
     Raises:
         DefinitionError: a type that can't be given
@@ -75,16 +87,25 @@ def give(frame: pl.LazyFrame, annotation: Any) -> Any:
             return ArrowStream(frame).reader()
         case "duckdb":
             return own_connection().from_arrow(ArrowStream(frame))
+        case "spark":
+            from lakehouse.io.spark_frames import to_spark
+
+            assert scratch is not None
+            return to_spark(frame, scratch)
         case _:
             return to_pandas(frame.collect())
 
 
-def take(value: Any, *, where: str) -> pl.LazyFrame:
+def take(
+    value: Any, *, where: str, scratch: Scratch | None = None, promised: Mapping[str, Any] | None = None
+) -> pl.LazyFrame:
     """Turn what a function returned into a lazy frame.
 
     Parameters:
         value: the returned value
         where: the asset, for messages
+        scratch: where frames of Spark are put down
+        promised: the types that columns are promised to have: Spark has no word for some
 
     Raises:
         WrongFrame: it is no frame, or has what tables don't have: an index
@@ -102,6 +123,10 @@ def take(value: Any, *, where: str) -> pl.LazyFrame:
         return from_arrow(value, where=where).lazy()
     if _is(value, "pandas", "DataFrame"):
         return from_pandas(value, where=where).lazy()
+    if scratch is not None and _is(value, "pyspark.sql", "DataFrame"):
+        from lakehouse.io.spark_frames import from_spark
+
+        return from_spark(value, scratch, promised or {}, where=where)
     raise WrongFrame(
         f"{where} returned {type(value).__name__}, which is no frame",
         hint=f"return {_KINDS}" if value is not None else f"the function ends without a return; return {_KINDS}",

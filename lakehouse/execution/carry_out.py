@@ -48,6 +48,7 @@ from lakehouse.io.dtypes import dtypes_to_text
 from lakehouse.io.files import RawFile
 from lakehouse.io.layout import MANIFEST, ORDER, staged_in
 from lakehouse.io.open import open_table
+from lakehouse.io.scratch import Scratch
 from lakehouse.io.tables import PinnedRows
 from lakehouse.lineage.observations import Observed
 from lakehouse.redaction import logger
@@ -120,8 +121,9 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
             agree(asset.key, order.code, code, "the other end")
             found = open_table(order.asset.table, partitioned=asset.partitioned, options=options)
             work, tables = _work(order, asset, options)
-            made = call_function(work, tables)
-            staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run)
+            with Scratch(lambda: found, attempt) as scratch:
+                made = call_function(work, tables, scratch)
+                staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run)
     except BaseException as error:
         known = _known(order, error)
         with suppress(StorageError, ComputeError):

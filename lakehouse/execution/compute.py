@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.io import Table
+    from lakehouse.io.scratch import Scratch
     from lakehouse.io.tables import PinnedRows
 
 Tables: TypeAlias = "Callable[[Asset], Table]"
@@ -164,12 +165,13 @@ def work_of(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Work:
     return Work(attempt.asset, todo, calls, attempt.context(todo))
 
 
-def call_function(work: Work, tables: Tables) -> Rows | Sent:
+def call_function(work: Work, tables: Tables, scratch: Scratch) -> Rows | Sent:
     """Have the asset's function make what is to be made.
 
     Parameters:
         work: what is to be done
         tables: where the rows of each asset live
+        scratch: where frames are put down that change hands as files; what is returned needs them to be there
 
     Returns:
         the rows, yet to be computed, with the columns and types that the asset's schema promises; or the files, yet to
@@ -187,12 +189,13 @@ def call_function(work: Work, tables: Tables) -> Rows | Sent:
 
     asset = work.asset
     if asset.keeps_files:
-        return Sent(_files(work, tables))
+        return Sent(_files(work, tables, scratch))
+    promised = {column.name: column.dtype for column in asset.schema.columns} if asset.schema else {}
     frames = []
     for call in work.calls:
-        given = _arguments(work, call, tables)
+        given = _arguments(work, call, tables, scratch)
         with blaming_function(asset, call.partitions), default_in_utc():
-            frame = take(asset.function(**given), where=asset.key)
+            frame = take(asset.function(**given), where=asset.key, scratch=scratch, promised=promised)
             frame.collect_schema()
         frames.append(frame)
     with blaming_function(asset, work.todo):
@@ -201,12 +204,12 @@ def call_function(work: Work, tables: Tables) -> Rows | Sent:
         return [(call.partitions, conform(asset, frame)) for call, frame in zip(work.calls, frames, strict=True)]
 
 
-def _files(work: Work, tables: Tables) -> Iterator[tuple[PartitionSet, Any]]:
+def _files(work: Work, tables: Tables, scratch: Scratch) -> Iterator[tuple[PartitionSet, Any]]:
     """The files that the function yields, each while it is waited for, with what it was asked for then."""
     from lakehouse.io.raw import each
 
     for call in work.calls:
-        given = _arguments(work, call, tables)
+        given = _arguments(work, call, tables, scratch)
         with blaming_function(work.asset, call.partitions):
             for file in each(work.asset.function(**given), where=work.asset.key):
                 yield call.partitions, file
@@ -275,9 +278,9 @@ def read_input(
     return load(tables(asset), asset, partitions, version=version)
 
 
-def _arguments(work: Work, call: Call, tables: Tables) -> dict[str, Any]:
+def _arguments(work: Work, call: Call, tables: Tables, scratch: Scratch) -> dict[str, Any]:
     """What the function is called with."""
-    from lakehouse.io.frames import give
+    from lakehouse.io.frames import give, kind
 
     asset = work.asset
     parameters = {parameter.name: parameter for parameter in asset.inputs}
@@ -291,12 +294,16 @@ def _arguments(work: Work, call: Call, tables: Tables) -> dict[str, Any]:
             if one.asset.keeps_files:
                 files = _landed(one, tables)
                 arguments[one.parameter] = (
-                    files if wanted.files else give(_scanned(files, one.asset, wanted), wanted.frame)
+                    files if wanted.files else give(_scanned(files, one.asset, wanted), wanted.frame, scratch)
                 )
+            elif kind(wanted.frame) == "spark" and (pinned := one.version is not None and one.pinned_in(tables)):
+                from lakehouse.io.spark_frames import pinned_to_spark
+
+                # As they lie there: its workers read them side by side.
+                arguments[one.parameter] = pinned_to_spark(tables(one.asset), pinned, scratch)
             else:
-                arguments[one.parameter] = give(
-                    read_input(tables, one.asset, one.partitions, one.version, one.pinned), wanted.frame
-                )
+                rows = read_input(tables, one.asset, one.partitions, one.version, one.pinned)
+                arguments[one.parameter] = give(rows, wanted.frame, scratch)
         except LakehouseError:
             raise
         except Exception as error:

@@ -31,6 +31,7 @@ from lakehouse.execution.candidate import Candidate, discarding_on_error, stage,
 from lakehouse.execution.compute import Reading, Sources, Work, call_function, work_of
 from lakehouse.io.layout import MANIFEST, ORDER, landing_folder
 from lakehouse.io.open import MEMORY
+from lakehouse.io.scratch import Scratch
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
 from lakehouse.redaction import logger
@@ -52,7 +53,8 @@ def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Ca
     work = work_of(attempt, todo, sources)
     place = attempt.home.place(attempt.asset)
     if place is None:
-        return stage(attempt, call_function(work, attempt.home.table), todo)
+        with Scratch(lambda: attempt.table, new_id()) as scratch:
+            return stage(attempt, call_function(work, attempt.home.table, scratch), todo)
     order = order_of(attempt, work, place)
     table = attempt.table
     with discarding_on_error(table, order.attempt), _removing_landed(attempt, order, todo):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast, final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.definitions.graph import AssetGraph
+from lakehouse.definitions.graph import AssetGraph, Edge
 from lakehouse.definitions.policies import Retry
 from lakehouse.errors import PartitionError, StepError, UnknownInput, nearest, shorten
 from lakehouse.execution.batch import run_batch
 from lakehouse.execution.home import RunInfo, load
 from lakehouse.io.frames import take
 from lakehouse.io.memory import MemoryTable
+from lakehouse.io.scratch import Scratch
 from lakehouse.lake import Lakehouse
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionMapping, PartitionSet
@@ -74,6 +75,19 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
     if partitions is not None and not asset.partitioned:
         raise PartitionError(f"partitions {partitions!r} were given, but {asset.key} is not partitioned")
     chosen = asset.partitions.all(now) if partitions is None else asset.partitions.select(partitions)
+    with Scratch() as scratch:
+        return _made(asset, edges, given, chosen, now, scratch)
+
+
+def _made(
+    asset: Asset,
+    edges: Sequence[Edge],
+    given: Mapping[str, Any],
+    chosen: PartitionSet,
+    now: datetime,
+    scratch: Scratch,
+) -> pl.DataFrame:
+    """The rows that would be published."""
     home = _Home({asset.key: MemoryTable(asset.key, partitioned=asset.partitioned)})
     needs = []
     for edge in edges:
@@ -84,7 +98,7 @@ def run_asset(asset: Asset, inputs: Mapping[str, Any] | None = None, partitions:
         if edge.asset.keeps_files:
             home.tables[edge.asset.key] = _kept(edge.asset, given[edge.parameter.name], needed)
             continue
-        frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}")
+        frame = take(given[edge.parameter.name], where=f"the frame for {edge.parameter.name!r}", scratch=scratch)
         home.tables[edge.asset.key] = cast("Table", _Given(edge.asset.key, frame))
     # What is tried out is called once, with what it is asked for, and shows its own error.
     whole = replace(asset, retry=Retry(split=False))
