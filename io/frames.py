@@ -250,7 +250,7 @@ def restore(frame: pl.LazyFrame, dtypes: Mapping[str, Any]) -> pl.LazyFrame:
     casts = {
         name: dtype
         for name, dtype in dtypes.items()
-        if dtype is not None and name in stored and stored[name] != dtype and not _abstract(dtype)
+        if dtype is not None and name in stored and stored[name] != dtype and not abstract(dtype)
     }
     zones = {
         name: dtype
@@ -287,6 +287,6 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _abstract(dtype: Any) -> bool:
+def abstract(dtype: Any) -> bool:
     """A type that names a family (``pl.Datetime`` without its unit) and so nothing to cast to."""
     return isinstance(dtype, type) and issubclass(dtype, pl.Datetime | pl.Duration | pl.Decimal | pl.List | pl.Struct)

@@ -17,7 +17,8 @@
     ├── StepError                  one step failed; nothing of it was published
     │   ├── WrongFrame             the function returned what is no frame, or lacks a column
     │   ├── SchemaViolation        columns or types are not what the schema promises
-    │   │   └── ColumnsChanged     a column is another one than in partitions that stay
+    │   │   ├── ColumnsChanged     a column is another one than in partitions that stay
+    │   │   └── SchemaBreak        a change of columns breaks what is registered
     │   ├── RowsOutsidePartitions  rows for partitions that nobody asked for
     │   ├── CheckError             a check itself raised
     │   └── PartitionConflict      another run published the same partitions meanwhile
@@ -28,6 +29,8 @@
     │   ├── TableMismatch          a table is not the one that lineage tells of
     │   └── PartitioningChanged    a table is partitioned otherwise than its asset is declared
     ├── LineageError               the lineage store can't be reached, read or written
+    ├── SchemaRegistryError        the schema registry can't be reached, read or written
+    ├── CatalogError               the catalog can't be reached, read or written
     ├── SettingsError              configuration that can't be used
     ├── EngineError                the engine (Prefect) can't be reached or started
     └── MaterializationFailed      a run in which something failed; carries the run
@@ -192,6 +195,19 @@ class ColumnsChanged(SchemaViolation):
         self.staying = staying
 
 
+class SchemaBreak(SchemaViolation):
+    """A schema breaks what is registered of the asset, and nobody let it through.
+
+    Parameters:
+        message: which columns, how, and who reads them
+        refused: the schema, as text
+    """
+
+    def __init__(self, message: str, *, refused: str = "", hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.refused = refused
+
+
 class RowsOutsidePartitions(StepError):
     """A function returned rows for partitions that nobody asked for.
 
@@ -255,6 +271,14 @@ class LineageError(LakehouseError):
     """The lineage store can't be reached, read or written."""
 
     retryable = False
+
+
+class SchemaRegistryError(LakehouseError):
+    """The schema registry can't be reached, read or written, or refuses a schema."""
+
+
+class CatalogError(LakehouseError):
+    """The catalog can't be reached, read or written."""
 
 
 class SettingsError(LakehouseError):

@@ -38,6 +38,8 @@ from lakehouse.planning.request import Request, Upstream, targets_name
 from lakehouse.planning.snapshot import Snapshot, keep, take_snapshot
 from lakehouse.project import assets_in
 from lakehouse.redaction import redacted
+from lakehouse.registries import open_contracts
+from lakehouse.schemas.contracts import SchemaContracts
 from lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -103,6 +105,15 @@ class Lakehouse:
         """Where facts are read and written."""
         return open_lineage(self._lineage) if isinstance(self._lineage, str) else self._lineage
 
+    @cached_property
+    def schemas(self) -> SchemaContracts:
+        """What assets owe their consumers, and what is registered of their schemas.
+
+        Raises:
+            SettingsError: the settings ``registry`` or ``compatibility`` can't be used
+        """
+        return open_contracts(self.graph, self.lineage_store, self.settings)
+
     def table(self, asset: Asset) -> Table:
         """Where an asset's rows live."""
         return self.stored(asset.layer, asset.name, partitioned=asset.partitioned)
@@ -135,7 +146,7 @@ class Lakehouse:
     def __getstate__(self) -> dict[str, Any]:
         # An open connection doesn't travel; the store is opened again where the copy arrives, which may be in another
         # folder: a relative path would mean another place there.
-        state = {k: v for k, v in self.__dict__.items() if k != "lineage_store"}
+        state = {k: v for k, v in self.__dict__.items() if k not in ("lineage_store", "schemas")}
         state["_roots"] = {layer: absolute(root) for layer, root in self._roots.items()}
         state["_lineage"] = self.lineage_store.uri if isinstance(self._lineage, str) else self._lineage
         return state
@@ -500,7 +511,7 @@ class Lakehouse:
 
     def _record(self, snapshot: Snapshot) -> None:
         if found := snapshot.unrecorded:
-            self.lineage_store.append(found)
+            self.lineage_store.append(self.schemas.completed(found))
         keep(self.graph, snapshot, self.lineage_store)
 
     def _check_meaning(self, asset: Asset, version: int | None) -> None:

@@ -18,6 +18,7 @@ from lakehouse.durations import parse_duration
 from lakehouse.errors import DefinitionError, SettingsError
 from lakehouse.planning.request import CHUNK
 from lakehouse.redaction import MASK, holds_credentials, redacted
+from lakehouse.schemas.compatibility import Compatibility
 
 HOME = Path(".lakehouse")
 """Where everything lies that nobody gave another place to."""
@@ -61,6 +62,10 @@ class Settings(BaseSettings):
         work_pool: the Prefect work pool that deployments run in
         compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
             ``{ work_pool = "ecs-extract", cpu = 1024, memory = 2048 }``; it outweighs what assets declare
+        compatibility: what changes of a schema are to keep, by selection, the last one counts: ``full``, ``backward``,
+            ``forward`` or ``none``; see [lakehouse.schemas.compatibility.Compatibility][]. By default ``full`` for
+            assets that promise a schema, and ``none`` for others
+        registry: where schemas are registered: ``embedded``, in lineage, or ``glue://registry``, AWS Glue's
         queue: the queue (SQS) that tells of objects which arrive in buckets: its URL, or its name
     """
 
@@ -85,6 +90,8 @@ class Settings(BaseSettings):
     work_pool: str | None = None
     queue: str | None = None
     compute: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
+    compatibility: dict[str, Compatibility] = Field(default_factory=dict)
+    registry: str = "embedded"
 
     @field_validator("compute")
     @classmethod
@@ -112,7 +119,7 @@ class Settings(BaseSettings):
             raise ValueError("is neither threads nor dask://host:port")
         return value
 
-    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner")
+    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner", "registry")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
         # Where a table lies is written into facts, deployments and pages.

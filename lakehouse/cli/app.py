@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from inspect import getdoc, signature
 from typing import Any, TextIO
@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from cyclopts import App, CycloptsError, Group
 from rich.console import Console
 
-from lakehouse.cli import commands, maintenance
+from lakehouse.cli import commands, maintenance, schemas
 from lakehouse.cli.failures import ExitCode, complain, report, traceback_asked, usage
 from lakehouse.cli.help import DETAILS, OVERVIEW, sections
 from lakehouse.display.page import Page
@@ -67,8 +67,34 @@ def _app() -> App:
         for command in members:
             about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
             app.command(command, group=group, usage=_usage(command), help=about, help_epilogue=f"Examples\n{examples}")
+    app.command(_schemas())
     app.command(_state())
     return app
+
+
+def _schemas() -> App:
+    about, _, examples = (getdoc(schemas.schemas) or "").partition("\nExamples:\n")
+    app = App(
+        name="schemas",
+        group=_LOOK,
+        usage="Usage: lakehouse schemas ASSET [OPTIONS]\n       lakehouse schemas COMMAND ...",
+        help=about,
+        help_epilogue=f"Examples\n{examples}",
+        help_formatter=sections,
+        group_commands=Group("Commands"),
+    )
+    app.default(schemas.schemas)
+    _add(app, schemas.COMMANDS)
+    return app
+
+
+def _add(app: App, members: Mapping[Callable[..., Any], str]) -> None:
+    """Add commands below another one, each with the pattern of what it takes."""
+    for command, taken in members.items():
+        about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
+        name = command.__name__.replace("_", "-")
+        usage_ = f"Usage: lakehouse {app.name[0]} {name} {taken} [OPTIONS]"
+        app.command(command, name=name, usage=usage_, help=about, help_epilogue=f"Examples\n{examples}")
 
 
 def _state() -> App:
@@ -81,11 +107,7 @@ def _state() -> App:
         help_formatter=sections,
         group_commands=Group("Commands"),
     )
-    for command, taken in maintenance.COMMANDS.items():
-        about, _, examples = (getdoc(command) or "").partition("\nExamples:\n")
-        name = command.__name__.replace("_", "-")
-        usage_ = f"Usage: lakehouse state {name} {taken} [OPTIONS]"
-        app.command(command, name=name, usage=usage_, help=about, help_epilogue=f"Examples\n{examples}")
+    _add(app, maintenance.COMMANDS)
     return app
 
 

@@ -12,10 +12,12 @@ from rich.text import Text
 
 from lakehouse.display.page import Page
 from lakehouse.errors import (
+    CatalogError,
     EngineError,
     LakehouseError,
     LineageError,
     MaterializationFailed,
+    SchemaRegistryError,
     StepError,
     StorageError,
     describe,
@@ -38,7 +40,7 @@ class ExitCode(IntEnum):
 def exit_code(error: BaseException) -> ExitCode:
     """The exit code that an error stands for."""
     match error:
-        case StorageError() | LineageError() | EngineError():
+        case StorageError() | LineageError() | SchemaRegistryError() | CatalogError() | EngineError():
             return ExitCode.UNREACHABLE
         case MaterializationFailed() | StepError():
             return ExitCode.FAILED

@@ -23,6 +23,7 @@ class Column:
         nullable: whether values may be missing
         required: whether a frame must have it
         description: what it means
+        pattern: whether the name stands for all that it matches
     """
 
     name: str
@@ -30,6 +31,7 @@ class Column:
     nullable: bool = False
     required: bool = True
     description: str = ""
+    pattern: bool = False
 
 
 @final
@@ -65,6 +67,7 @@ class Schema:
                     bool(column.nullable),
                     bool(column.required),
                     str(column.description or ""),
+                    bool(column.regex),
                 )
                 for name, column in found.columns.items()
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 from lakehouse.definitions.asset import Asset, Context
 from lakehouse.errors import LakehouseError
 from lakehouse.execution.home import Home, RunInfo
+from lakehouse.lineage import Fact
 from lakehouse.lineage.recorder import Recorder
 from lakehouse.partitions import PartitionSet
 from lakehouse.planning.steps import Step
@@ -31,6 +32,7 @@ class Attempt:
         number: 1 for the first try
         task_run: Prefect's id of the task run
         began: the version of its table that it begins with; None: there was none, or it hasn't been looked at yet
+        newest: what was recorded then of its table's newest version
         started: when it began (UTC); clock: the same by a clock that measures time
     """
 
@@ -40,6 +42,7 @@ class Attempt:
     number: int = 1
     task_run: str | None = None
     began: TableVersion | None = None
+    newest: tuple[Fact, ...] = field(default=(), repr=False)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.perf_counter)
 

@@ -10,6 +10,7 @@ from lakehouse.compute.place import Place, Stop
 from lakehouse.definitions.asset import Asset
 from lakehouse.lineage import LineageStore
 from lakehouse.partitions import PartitionSet
+from lakehouse.schemas.contracts import SchemaContracts
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +24,11 @@ class Home(Protocol):
     @property
     def lineage_store(self) -> LineageStore:
         """Where facts are written."""
+        ...
+
+    @property
+    def schemas(self) -> SchemaContracts:
+        """What assets owe their consumers."""
         ...
 
     def table(self, asset: Asset) -> Table:

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
+from lakehouse.definitions.asset import Asset
 from lakehouse.errors import (
     ColumnsChanged,
+    LakehouseError,
     LineageError,
     PartitionConflict,
+    SchemaBreak,
     SchemaViolation,
     StepError,
     StorageError,
@@ -28,6 +31,8 @@ from lakehouse.lineage.state import Meaning
 from lakehouse.lineage.table_log import at_version, from_payload, newest_version, to_payload, to_record
 from lakehouse.partitions import PartitionSet, TimePartitions
 from lakehouse.redaction import logger
+from lakehouse.schemas.compatibility import Kind
+from lakehouse.schemas.contracts import Compared
 
 if TYPE_CHECKING:
     import polars as pl
@@ -111,7 +116,7 @@ def begin(attempt: Attempt) -> Attempt:
     newest = attempt.home.lineage_store.newest(asset)
     if (fault := Meaning.of(attempt.asset.partitions, newest).fault(asset)) is not None:
         raise fault
-    return replace(attempt, began=newest_version(attempt.table, asset, newest))
+    return replace(attempt, began=newest_version(attempt.table, asset, newest), newest=tuple(newest))
 
 
 def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
@@ -127,6 +132,7 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
 
     Raises:
         PartitionConflict: another run published one of the partitions since then, or it isn't the same table any more
+        SchemaBreak: its columns break what is registered, and nobody let that through
         SchemaViolation: a column changes its type, and partitions stay that this run doesn't make anew
         StorageError: it can't be written; whether it was after all, the table's log says
     """
@@ -134,6 +140,9 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
 
     audited, staged, since = ready.audited, ready.candidate.staged, attempt.began
     passed = audited.audit.passed
+    contracts = attempt.home.schemas
+    with _discarding(attempt, ready, LakehouseError):
+        compared = contracts.compare(attempt.asset, ready.candidate.dtypes, attempt.newest)
     fact = attempt.recorder.fact(
         Status.PUBLISHED,
         passed,
@@ -146,17 +155,21 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
         bytes=sum(staged.bytes.get(t, 0) for t in audited.digests),
         checks=(
             *audited.audit.passed_results,
-            *(_unexpected_columns(attempt, ready.candidate, passed) if since is not None else ()),
+            *_unexpected_columns(attempt.asset, compared, passed),
         ),
         quarantine=ready.apart,
+        columns_version=compared.schema.version,
+        registered=compared.number,
+        columns=compared.schema.text if compared.new else "",
     )
     gone: list[Fact] = []
     seen: TableVersion | None = None
-    try:
+    # The table itself refused it. Of any other error only the log knows whether the commit arrived: files stay.
+    with _discarding(attempt, ready, StepError):
         for tries_left in reversed(range(_TRIES)):
             try:
                 version = attempt.table.publish(staged, passed, payload=to_payload([*ready.held, fact]), since=since)
-                return [*gone, at_version(fact, version)]
+                return [*gone, contracts.registered(attempt.asset, compared, at_version(fact, version))]
             except ColumnsChanged as error:
                 if not tries_left:
                     raise
@@ -172,28 +185,34 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
                 if later == since or not tries_left:
                     raise
                 since = later
-    except StepError:
-        # The table itself refused it. Of any other error only the log knows whether the commit arrived: files stay.
-        discard(attempt.table, staged, held=ready.keeps)
-        raise
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def _unexpected_columns(attempt: Attempt, candidate: Candidate, partitions: PartitionSet) -> list[CheckResult]:
-    """A warning where rows have columns that nobody asked for: not the schema, and not what was published before."""
-    schema = attempt.asset.schema
-    if schema is not None and all(name in schema for name in candidate.dtypes):
+@contextmanager
+def _discarding(attempt: Attempt, ready: Ready, refused: type[LakehouseError]) -> Iterator[None]:
+    """Where a candidate is refused, by an error of some kind, remove it."""
+    try:
+        yield
+    except refused:
+        discard(attempt.table, ready.candidate.staged, held=ready.keeps)
+        raise
+
+
+def _unexpected_columns(asset: Asset, compared: Compared, partitions: PartitionSet) -> list[CheckResult]:
+    """A warning where rows have other columns than before, and the schema has nothing to say of them."""
+    named = asset.schema or ()
+    types = compared.schema.by_name
+    found = [one for one in compared.differences if one.column not in named]
+    new = [f"{one.column!r} ({types[one.column].type})" for one in found if one.kind.adds]
+    left = [repr(one.column) for one in found if one.kind is Kind.DROPPED]
+    others = [str(one) for one in found if one.kind in (Kind.RETYPED, Kind.RENAMED)]
+    said = [f"there is a new column {shorten(new)}"] if new else []
+    said += [f"there is no {shorten(left)} any more"] if left else []
+    said += [shorten(others)] if others else []
+    if not said:
         return []
-    known = attempt.table.columns()
-    named = {column.name for column in schema.columns} if schema is not None else set()
-    new = [f"{name!r} ({dtype})" for name, dtype in candidate.dtypes.items() if name not in {*known, *named}]
-    left = [repr(name) for name in known if name not in {*candidate.dtypes, *named}]
-    if not known or not (new or left):
-        return []
-    message = f"there is a new column {shorten(new)}" if new else ""
-    if left:
-        message += f"{'; ' if new else ''}there is no {shorten(left)} any more"
-    log.warning("%s %s: %s", attempt.asset.key, partitions, message)
+    message = "; ".join(said)
+    log.warning("%s %s: %s", asset.key, partitions, message)
     return [
         CheckResult(
             name="columns_as_before", blocking=False, passed=False, failed=partitions.to_pairs(), message=message
@@ -273,7 +292,8 @@ def record(attempt: Attempt, facts: Sequence[Fact]) -> str | None:
         store.append(facts)
         return None
     try:
-        store.append(to_record(attempt.table, asset, store.newest(asset), facts, version=version))
+        found = to_record(attempt.table, asset, store.newest(asset), facts, version=version)
+        store.append(attempt.home.schemas.completed(found))
     except TableMismatch:
         raise
     except (LineageError, StorageError) as error:
@@ -309,7 +329,8 @@ def failure(
 ) -> Fact:
     """The fact that some partitions could not be made, and why."""
     inputs = pins.inputs(partitions)
-    return attempt.recorder.fact(status, partitions, inputs=inputs, reason=describe(error)[:_REASON])
+    refused = error.refused if isinstance(error, SchemaBreak) else ""
+    return attempt.recorder.fact(status, partitions, inputs=inputs, reason=describe(error)[:_REASON], columns=refused)
 
 
 @contextmanager

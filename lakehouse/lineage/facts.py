@@ -111,6 +111,11 @@ class Fact(Record):
         table: URI of the table
         version: the table version that this publication made
         code_version: of the asset's function; schema_version: fingerprint of its schema; checks_version: of its checks
+        columns_version: fingerprint of the columns as they are published; registered: number of that schema in the
+            registry; None: it isn't registered yet
+        columns: those columns, where they are others than before, or were refused; see
+            [lakehouse.schemas.columns.TableSchema][]
+        cataloged: what a catalog knows of the table; see [lakehouse.schemas.catalog][]
         after: the table version that the attempt began with; -1: there was no table; None: it isn't known
         sequence: more than that of every fact that was known when it was planned: so it orders what has no version
         spec: what gave the keys of partitions their meaning; see [Partitions.spec][]; empty: an older release wrote it,
@@ -146,6 +151,10 @@ class Fact(Record):
     code_version: str = ""
     schema_version: str = ""
     checks_version: str = ""
+    columns_version: str = ""
+    registered: int | None = None
+    columns: str = ""
+    cataloged: str = ""
     after: int | None = None
     sequence: int = 0
     spec: str = ""

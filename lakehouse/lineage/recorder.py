@@ -26,6 +26,9 @@ class Details(TypedDict, total=False):
     checks: tuple[CheckResult, ...]
     reason: str
     quarantine: str | None
+    columns_version: str
+    registered: int | None
+    columns: str
 
 
 @final

@@ -40,7 +40,7 @@ def rebuild(work: Workspace, targets: Targets | None = None) -> Change:
             actions += _follow(work, asset, recorded, found, strange, notes)
         elif missing:
             text = f"{count(len(missing), 'fact')} from the table's log"
-            do = partial(work.lake.lineage_store.append, missing)
+            do = partial(work.append, missing)
             actions.append(Action(asset.key, text, do, tuple(fact.id for fact in missing)))
         if isinstance(asset.partitions, Dynamic):
             there = AssetState.fold(asset.partitions, found).present

@@ -151,7 +151,13 @@ def _rename_facts(work: Workspace, title: str, old: str, asset: Asset, facts: Se
 def _copy(work: Workspace, old: str, asset: Asset, facts: Sequence[Fact], uri: str) -> Action:
     copies = [fact.moved(asset.key, uri) for fact in facts]
     text = f"{count(len(facts), 'fact')} of {old} written under {asset.key}"
-    return Action(asset.key, text, partial(work.lake.lineage_store.append, copies), tuple(f.id for f in facts))
+    return Action(asset.key, text, partial(_write, work, old, asset, copies), tuple(f.id for f in facts))
+
+
+def _write(work: Workspace, old: str, asset: Asset, copies: Sequence[Fact]) -> None:
+    """Write facts under the new key, and before them the schemas that they name."""
+    work.lake.schemas.rename(old, asset.key)
+    work.lake.lineage_store.append(copies)
 
 
 def _mark_renamed(work: Workspace, old: str, asset: Asset) -> None:

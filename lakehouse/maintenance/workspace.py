@@ -80,8 +80,11 @@ class Workspace:
 
     def record(self, asset: Asset) -> None:
         """Write down what a commit says; if a kill comes first, the next run does."""
-        store = self.lake.lineage_store
-        store.append(unrecorded(self.table(asset), asset.key, store.newest(asset.key)))
+        self.append(unrecorded(self.table(asset), asset.key, self.lake.lineage_store.newest(asset.key)))
+
+    def append(self, found: Sequence[Fact]) -> None:
+        """Write down what tables' logs say, and what of their schemas isn't registered."""
+        self.lake.lineage_store.append(self.lake.schemas.completed(found))
 
     def recorder(self, asset: Asset, known: KnownAsset | None = None) -> Recorder:
         """Makes the facts of a change of an asset, after all that is known of it."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lakehouse.testing.assets import MemoryLakehouse, run_asset
     from lakehouse.testing.lineage import LineageConformance, MemoryLineage
     from lakehouse.testing.places import PlaceConformance
+    from lakehouse.testing.schemas import SchemaRegistryConformance
     from lakehouse.testing.tables import TableConformance
 
 _LAZY = {
@@ -20,6 +21,7 @@ _LAZY = {
     "MemoryLineage": "lakehouse.testing.lineage",
     "MemoryTable": "lakehouse.io.memory",
     "PlaceConformance": "lakehouse.testing.places",
+    "SchemaRegistryConformance": "lakehouse.testing.schemas",
     "TableConformance": "lakehouse.testing.tables",
     "run_asset": "lakehouse.testing.assets",
 }
@@ -31,6 +33,7 @@ __all__ = [
     "MemoryLineage",
     "MemoryTable",
     "PlaceConformance",
+    "SchemaRegistryConformance",
     "TableConformance",
     "run_asset",
 ]

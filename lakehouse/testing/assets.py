@@ -21,6 +21,8 @@ from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionMapping, PartitionSet
 from lakehouse.planning.batches import StepBatch
 from lakehouse.planning.steps import Input, Step
+from lakehouse.schemas.contracts import SchemaContracts
+from lakehouse.schemas.registry import EmbeddedRegistry
 from lakehouse.settings import load_settings
 from lakehouse.testing.lineage import MemoryLineage
 
@@ -157,6 +159,10 @@ class _Given:
 class _Home:
     tables: dict[str, Table] = field(default_factory=dict)
     lineage_store: MemoryLineage = field(default_factory=MemoryLineage)
+
+    @property
+    def schemas(self) -> SchemaContracts:
+        return SchemaContracts(self.lineage_store, EmbeddedRegistry(self.lineage_store))
 
     def table(self, asset: Asset) -> Table:
         return self.tables[asset.key]
