@@ -20,7 +20,7 @@ import polars as pl
 
 from lakehouse.errors import PartitionError, RowsOutsidePartitions, StepError, StorageError, WrongFrame
 from lakehouse.io.files import Copy, RawFile, StoredContent, copied
-from lakehouse.io.layout import raw_file
+from lakehouse.io.layout import landed_by, raw_file
 from lakehouse.io.storage import cause
 from lakehouse.io.tables import TableReader
 from lakehouse.io.tokens import token
@@ -56,11 +56,34 @@ class Landing:
 
     Parameters:
         rows: what the table is to say of them
-        paths: where each lies, by the token of its partition
+        paths: where each lies that is new, by the token of its partition
     """
 
     rows: pl.LazyFrame
     paths: Mapping[str, tuple[str, ...]]
+
+
+Kept = Mapping[tuple[str, str, str], str]
+"""Where files lie that are kept already: the path of each by its partition's token, its name and its SHA-256."""
+
+
+def kept(table: TableReader, partitions: PartitionSet, version: int, *, where: str) -> Kept:
+    """The files that some partitions of a raw asset have at a version.
+
+    Parameters:
+        table: the table
+        partitions: which ones
+        version: the version
+        where: the asset, for messages
+
+    Raises:
+        StorageError: the version is not there, or can't be read
+    """
+    rows = table.scan(partitions, version=version)
+    if not {NAME, SHA256, PATH} <= set(rows.collect_schema()):
+        return {}  # of before it kept files
+    key = token(partitions.partitions, rows.collect_schema(), where=where)
+    return {(t, n, d): path for t, n, d, path in rows.select(key.alias("t"), NAME, SHA256, PATH).collect().iter_rows()}
 
 
 def land(
@@ -71,8 +94,9 @@ def land(
     *,
     where: str,
     run: str,
+    there: Kept | None = None,
 ) -> Landing:
-    """Write files beside a table, as they are.
+    """Write files beside a table, as they are. What lies there already is not written once more.
 
     Parameters:
         table: the raw asset's table
@@ -81,6 +105,7 @@ def land(
         attempt: what they are written as part of
         where: the asset, for messages
         run: the run that does it
+        there: what the version has that publishing them is fenced against
 
     Raises:
         StepError: one that can't be kept, or whose content can't be read; nothing stays of all of them
@@ -97,6 +122,9 @@ def land(
     def write(file: RawFile, copy: Copy | None, ordinal: int, path: str) -> dict[str, Any]:
         with copy or copied(file) as content:
             row = _row(file, asked.partitions, ordinal, path, content, run)
+            before = (there or {}).get((asked.partitions.token(ordinal), file.name, content.sha256))
+            if before is not None and _lies_there(store, before, content.size):
+                return {**row, PATH: before}
             try:
                 store.put(path, content.stream, attributes=None if on_disk else _attributes(row))
             except Exception as error:
@@ -136,7 +164,8 @@ def land(
         settle(True)
     except BaseException:
         pool.shutdown(wait=True, cancel_futures=True)
-        remove(table, [one.result()[PATH] for one in written if _succeeded(one)])
+        stored = [one.result()[PATH] for one in written if _succeeded(one)]
+        remove(table, [path for path in stored if landed_by(path) == attempt])
         raise
     finally:
         pool.shutdown(wait=True)
@@ -144,9 +173,34 @@ def land(
     rows = sorted((one.result() for one in written), key=lambda row: str(row[PATH]))
     for row in rows:
         token_of = asked.partitions.token(row.pop("ordinal"))
-        paths[token_of] = (*paths.get(token_of, ()), row[PATH])
+        if landed_by(row[PATH]) == attempt:
+            paths[token_of] = (*paths.get(token_of, ()), row[PATH])
     schema = {**partition_columns(asked.partitions), **COLUMNS}
     return Landing(pl.DataFrame(rows, schema=schema).lazy(), paths)
+
+
+def with_own_files(table: TableReader, rows: pl.DataFrame, attempt: str) -> pl.DataFrame:
+    """Rows of which none tells of another attempt's file, so that what is held back doesn't go with a version.
+
+    Parameters:
+        table: where the files are
+        rows: what tells of them
+        attempt: whose they are to be
+
+    Raises:
+        StorageError: a file can't be copied
+    """
+    store = table.objects()
+    own: dict[str, str] = {}
+    for path in rows[PATH]:
+        if landed_by(path) != attempt:
+            *folder, _, name = path.split("/")
+            own[path] = "/".join([*folder, attempt, name])
+            try:
+                store.copy(path, own[path])
+            except Exception as error:
+                raise StorageError(f"copying {table.uri}/{path} failed: {cause(error)}") from error
+    return rows.with_columns(pl.col(PATH).replace(own)) if own else rows
 
 
 def remove(table: TableReader, paths: Collection[str]) -> None:
@@ -305,6 +359,14 @@ def _attributes(row: Mapping[str, Any]) -> Any:
     said["extracted-at"] = row[EXTRACTED_AT].isoformat(timespec="seconds")
     found = {f"lakehouse-{name}": quote(str(v), safe=" :/+-_.~") for name, v in said.items() if v is not None}
     return {"Content-Type": "application/octet-stream" if packed else kind or "application/octet-stream", **found}
+
+
+def _lies_there(store: Any, path: str, size: int) -> bool:
+    """Whether a file that was landed before is there, whatever its table says."""
+    try:
+        return bool(store.head(path)["size"] == size)
+    except FileNotFoundError:
+        return False
 
 
 def _succeeded(one: Future[Any]) -> bool:

@@ -174,6 +174,7 @@ class Order(_Value):
         started: when the run started
         deadline: when it has to have ended, be it done or not
         seconds: how long it may take once it is begun
+        there: token, name, SHA-256 and path of files that are kept already, and needn't be stored again
     """
 
     format: int = FORMAT
@@ -188,6 +189,7 @@ class Order(_Value):
     started: datetime
     deadline: datetime
     seconds: float
+    there: tuple[tuple[str, str, str, str], ...] = ()
 
     @property
     def uri(self) -> str:

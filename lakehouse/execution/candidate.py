@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
-from lakehouse.errors import StorageError, WrongFrame, describe, shorten
+from lakehouse.errors import LakehouseError, StorageError, WrongFrame, describe, shorten
 from lakehouse.execution.attempt import Attempt
 from lakehouse.execution.compute import Rows, Sent, to_compare
 from lakehouse.execution.pins import Pins
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lakehouse.checks.gate import Audit
     from lakehouse.checks.placement import Misplaced
     from lakehouse.io import Staged, Table
+    from lakehouse.io.raw import Kept
 
 log = logger()
 
@@ -81,12 +82,29 @@ def stage(attempt: Attempt, made: Rows | Sent, todo: PartitionSet) -> Candidate:
         StepError: computing the rows raised
         StorageError: they can't be written
     """
-    staged, dtypes = write(attempt.asset, attempt.table, made, todo, new_id(), run=attempt.run.id)
+    there = kept_before(attempt, todo)
+    staged, dtypes = write(attempt.asset, attempt.table, made, todo, new_id(), run=attempt.run.id, there=there)
     return take_staged(attempt, staged, dtypes, todo)
 
 
+def kept_before(attempt: Attempt, todo: PartitionSet) -> Kept:
+    """The files that some partitions have in the version that a step begins with: they needn't be stored again.
+
+    Publishing is refused where another run publishes one of these partitions meanwhile, so they stay until then.
+    """
+    from lakehouse.io.raw import kept
+
+    if not attempt.asset.keeps_files or attempt.began is None:
+        return {}
+    try:
+        return kept(attempt.table, todo, attempt.began.number, where=attempt.asset.key)
+    except LakehouseError as error:
+        log.warning("%s: files are stored again: %s", attempt.asset.key, error.message)
+        return {}
+
+
 def write(
-    asset: Asset, table: Table, made: Rows | Sent, todo: PartitionSet, id: str, *, run: str
+    asset: Asset, table: Table, made: Rows | Sent, todo: PartitionSet, id: str, *, run: str, there: Kept | None = None
 ) -> tuple[Staged, Mapping[str, Any]]:
     """Compute the rows of an asset and write them to where no reader looks. Raises what [stage][] does.
 
@@ -97,6 +115,7 @@ def write(
         todo: the partitions that were asked for
         id: what is staged is named after
         run: the run's id
+        there: of an asset that keeps files, what [kept_before][] gives
 
     Returns:
         what is staged, and the types that the function gave its columns
@@ -105,7 +124,7 @@ def write(
 
     files: Mapping[str, tuple[str, ...]] = {}
     if isinstance(made, Sent):
-        landing = land(table, made.files, todo, id, where=asset.key, run=run)
+        landing = land(table, made.files, todo, id, where=asset.key, run=run, there=there)
         rows, files = [(todo, landing.rows)], landing.paths
     else:
         rows = list(made)

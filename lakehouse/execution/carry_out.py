@@ -121,9 +121,10 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
             agree(asset.key, order.code, code, "the other end")
             found = open_table(order.asset.table, partitioned=asset.partitioned, options=options)
             work, tables = _work(order, asset, options)
+            there = {(token, name, sha256): path for token, name, sha256, path in order.there}
             with Scratch(lambda: found, attempt) as scratch:
                 made = call_function(work, tables, scratch)
-                staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run)
+                staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run, there=there)
     except BaseException as error:
         known = _known(order, error)
         with suppress(StorageError, ComputeError):

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from lakehouse.compute.order import (
@@ -27,7 +28,7 @@ from lakehouse.compute.place import Place
 from lakehouse.definitions.asset import Asset
 from lakehouse.errors import ComputeCancelled, ComputeError, DefinitionError
 from lakehouse.execution.attempt import Attempt
-from lakehouse.execution.candidate import Candidate, discarding_on_error, stage, take_staged
+from lakehouse.execution.candidate import Candidate, discarding_on_error, kept_before, stage, take_staged
 from lakehouse.execution.compute import Reading, Sources, Work, call_function, work_of
 from lakehouse.io.layout import MANIFEST, ORDER, landing_folder
 from lakehouse.io.open import MEMORY
@@ -35,6 +36,9 @@ from lakehouse.io.scratch import Scratch
 from lakehouse.lineage import new_id
 from lakehouse.partitions import PartitionSet
 from lakehouse.redaction import logger
+
+_MOST_TOLD = 10_000
+"""Files that an order names as being there; of more, the rest is stored again."""
 
 
 def make_candidate(attempt: Attempt, todo: PartitionSet, sources: Sources) -> Candidate:
@@ -134,6 +138,7 @@ def order_of(attempt: Attempt, work: Work, place: Place) -> Order:
         started=attempt.run.started,
         deadline=datetime.now(UTC) + timedelta(seconds=place.pending + seconds),
         seconds=seconds,
+        there=tuple((*file, path) for file, path in islice(kept_before(attempt, work.todo).items(), _MOST_TOLD)),
     )
 
 

@@ -85,7 +85,7 @@ def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pi
         StorageError: they can't be written
     """
     audit, staged = audited.audit, candidate.staged
-    apart = _keep(attempt, audited.apart, f"{staged.attempt}-apart")
+    apart = _keep(attempt, audited.apart, f"{staged.attempt}-apart", staged.attempt)
     if not audit.held:
         return Ready(candidate, audited, pins, (), apart)
     fact = attempt.recorder.fact(
@@ -93,15 +93,21 @@ def hold_back(attempt: Attempt, candidate: Candidate, audited: Audited, pins: Pi
         audit.held,
         inputs=pins.inputs(audit.held),
         reason=audit.reason,
-        quarantine=_keep(attempt, audit.rows, staged.attempt),
+        quarantine=_keep(attempt, audit.rows, staged.attempt, staged.attempt),
         rows=0 if audit.rows is None else audit.rows.height,
         checks=audit.held_results,
     )
     return Ready(candidate, audited, pins, (fact,), apart)
 
 
-def _keep(attempt: Attempt, rows: pl.DataFrame | None, name: str) -> str | None:
-    return attempt.table.quarantine(rows, name) if rows is not None and rows.height else None
+def _keep(attempt: Attempt, rows: pl.DataFrame | None, name: str, staged: str) -> str | None:
+    if rows is None or not rows.height:
+        return None
+    if attempt.asset.keeps_files:
+        from lakehouse.io.raw import with_own_files
+
+        rows = with_own_files(attempt.table, rows, staged)
+    return attempt.table.quarantine(rows, name)
 
 
 def begin(attempt: Attempt) -> Attempt:

@@ -232,6 +232,10 @@ class PlaceConformance:
             b"It is 2013-01-01.\n",
             b"It is 2013-01-02.\n",
         ]
+        again = self.run(lake, "bronze.letters", "2013-01-01...2013-01-02").raise_on_failure()
+        assert again.facts[-1].unchanged == (("2013-01-01", "2013-01-02"),)
+        assert table.scan().sort("date").collect()["_path"].to_list() == paths, "what is there is not stored again"
+        assert len([one["path"] for page in table.objects().list("_files") for one in page]) == 2
 
     def test_files_of_what_fails_elsewhere_are_removed(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
         self.tell(tmp_path, {"2013-01-02": "raise" if not self.apart else "kill"})

@@ -386,6 +386,64 @@ def test_the_same_bytes_change_nothing_downstream_and_others_do(world: World) ->
     assert sorted(world.lake.load("silver.lines").collect()["n"]) == [1] * 6 + [2]
 
 
+def test_what_is_there_is_not_stored_again(world: World) -> None:
+    world.sends("2013-01-01", b"n\n1\n", b"n\n2\n")
+    world.sends("2013-01-02", b"n\n1\n")
+    world.lands("2013-01-01...2013-01-02")
+    first = world.stored()
+    world.lands("2013-01-01...2013-01-02")
+    assert world.stored() == first
+    assert world.lake.load("bronze.raw").collect()["_run_id"].n_unique() == 1
+    assert [fact.unchanged for fact in world.lake.lineage_store.facts("bronze.raw")][1] == (
+        ("2013-01-01", "2013-01-02"),
+    )
+    # Another name, another day, other bytes: another file. What went and came back is stored again.
+    world.sent["2013-01-01"] = [RawFile("0.csv", b"n\n1\n"), RawFile("2.csv", b"n\n2\n"), RawFile("1.csv", b"n\n3\n")]
+    world.lands("2013-01-01")
+    assert len(world.stored()) == len(first) + 2
+    kept = {"2013-01-01/0.csv": b"n\n1\n", "2013-01-01/2.csv": b"n\n2\n", "2013-01-01/1.csv": b"n\n3\n"}
+    assert world.kept() == {**kept, "2013-01-02/0.csv": b"n\n1\n"}
+    Maintenance(world.lake, now=LATER).retain(versions=1).apply()
+    assert len(world.stored()) == 4
+    assert world.kept() == {**kept, "2013-01-02/0.csv": b"n\n1\n"}
+
+
+def test_what_is_not_stored_again_outlives_whatever_becomes_of_the_attempt(world: World) -> None:
+    world.sends("2013-01-01", b"n\n1\n")
+    world.lands("2013-01-01")
+    before, first = world.kept(), world.stored()
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"n\n"
+        raise OSError("the source hung up")
+
+    world.sends("2013-01-01", b"n\n1\n", breaks_off())
+    assert world.lands("2013-01-01") == {"failed": "2013-01-01"}
+    assert (world.kept(), world.stored()) == (before, first)
+
+    # Held back, it has a copy of its own: the version's may go before it.
+    world.sends("2013-01-01", b"n\n1\n", b"n\n2\n", size=4)
+    world.sent["2013-01-01"].append(RawFile("bad.csv", b"", size=7))
+    assert world.lands("2013-01-01") == {"rejected": "2013-01-01"}
+    Maintenance(world.lake).wipe("bronze.raw", "2013-01-01").apply()
+    Maintenance(world.lake, now=LATER).retain(versions=1).apply()
+    (uri,) = {f.quarantine for f in world.lake.lineage_store.facts("bronze.raw") if f.quarantine}
+    table = world.lake.table(world.lake.graph["bronze.raw"])
+    held = listed(table, table.quarantined(str(uri)), DAYS, where="bronze.raw")
+    assert {file.name: file.read() for file in held} == {"0.csv": b"n\n1\n", "1.csv": b"n\n2\n", "bad.csv": b""}
+
+
+def test_what_is_lost_is_stored_again(world: World) -> None:
+    world.sends("2013-01-01", b"n\n1\n")
+    world.lands("2013-01-01")
+    (lost,) = world.stored()
+    (world.folder / lost).unlink()
+    with pytest.raises(StepError, match="there is no file"):
+        world.kept()
+    world.lands("2013-01-01")
+    assert world.kept() == {"2013-01-01/0.csv": b"n\n1\n"}
+
+
 def test_of_two_who_land_the_same_day_one_wins_and_the_others_files_go(world: World) -> None:
     world.sends("2013-01-01", b"n\n1\n")
 
