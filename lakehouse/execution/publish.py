@@ -237,7 +237,7 @@ def _make_room(attempt: Attempt, error: ColumnsChanged, since: TableVersion) -> 
         SchemaViolation: it doesn't
     """
     asset, table, staying = attempt.asset, attempt.table, error.staying
-    if staying - (attempt.step.rest or asset.partitions.empty()):
+    if staying - attempt.step.rest:
         command = f"lakehouse materialize {asset.key} {_words(staying | attempt.step.partitions)}"
         raise SchemaViolation(
             f"{asset.key}: {error.message}",

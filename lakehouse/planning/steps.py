@@ -57,7 +57,7 @@ class Step:
         since: the table version that has them
         sequence: of what becomes of it; see [lakehouse.lineage.Fact][]
         rows: how many rows it may come to, going by what was published before; None: nothing was
-        rest: what other steps of the plan are to make of the same asset, whatever happens; None: nothing
+        planned: what steps of the plan are to make of the same asset, whatever happens; None: there is no other step
     """
 
     id: str
@@ -71,12 +71,18 @@ class Step:
     since: int | None = None
     sequence: int = 0
     rows: int | None = None
-    rest: PartitionSet | None = field(default=None, repr=False)
+    planned: PartitionSet | None = field(default=None, repr=False)
 
     @property
     def maybe(self) -> PartitionSet:
         """The partitions that are built only if an input of theirs changes in this run."""
         return union_of_reasons(self.asset.partitions, [r for r in self.reasons if r.cause is Cause.MAYBE])
+
+    @property
+    def rest(self) -> PartitionSet:
+        """What other steps of the plan are to make of the same asset, whatever happens."""
+        # Not kept: of many scattered partitions each step would hold nearly all.
+        return self.asset.partitions.empty() if self.planned is None else self.planned - self.partitions
 
     @property
     def after(self) -> tuple[str, ...]:
@@ -185,7 +191,7 @@ class Steps(Sequence[Step]):
                 since=state.version,
                 sequence=state.sequence + 1,
                 rows=None if each is None else round(each * len(part)),
-                rest=certain - part if len(places) > 1 else None,
+                planned=certain if len(places) > 1 else None,
             )
             for place in places
         )

@@ -1,6 +1,8 @@
 """Planning costs what the number of spans and steps costs, not of partitions."""
 
+import sys
 from datetime import UTC, datetime
+from subprocess import run
 from typing import Any
 
 import pytest
@@ -112,3 +114,64 @@ def test_a_plan_can_be_pickled() -> None:
     made.__dict__.update(steps.__getstate__())
     assert (made, len(made), made.wanted) == (steps, len(steps), steps.wanted)
     assert tuple(made) == steps
+
+
+SCATTERED = """
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lakehouse import AssetGraph, Every, bronze, silver
+from lakehouse.lineage import AssetState, Fact, InputPin, Status
+from lakehouse.partitions import PartitionSet, Present
+from lakehouse.planning.plan import make_plan
+from lakehouse.planning.request import Request
+from lakehouse.planning.snapshot import Known, Snapshot
+
+start, now = datetime(2013, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+cut = Every(minutes=5, start=start, end=start + timedelta(minutes=5 * {partitions}), column="at")
+
+@bronze(partitions=cut)
+def raw(): ...
+
+@silver(partitions=cut)
+def clean(raw): ...
+
+graph, chance = AssetGraph([raw, clean]), random.Random(1)
+whole = cut.all(now)
+((low, high),) = whole.spans
+
+def fact(number, asset, part, status=Status.PUBLISHED):
+    read = (InputPin(asset=raw.key, version=1, partitions=part.to_pairs()),) if asset is clean else ()
+    return Fact(
+        id=f"{{number:032x}}", asset=asset.key, status=status, partitions=part.to_pairs(), run="run", inputs=read,
+        started=start, finished=start, after=number - 1, sequence=number, spec=cut.spec,
+        version=number if status.committed else None, code_version=asset.code_version,
+        schema_version=asset.schema_version, checks_version=asset.checks_version,
+    )
+
+facts = {{asset: [fact(1, asset, whole)] for asset in (raw, clean)}}
+ways = [(raw, Status.PUBLISHED), (clean, Status.FAILED), (clean, Status.REJECTED), (clean, Status.WIPED)]
+for number, at in enumerate(chance.sample(range(low, high), 4000), start=2):
+    asset, way = ways[number % 4]
+    facts[asset].append(fact(number, asset, PartitionSet(cut, ((at, at + 1),)), way))
+known = {{asset.key: Known(AssetState.fold(cut, facts[asset])) for asset in graph}}
+plan = make_plan(graph, Request("refresh", "*", chunk=30), Snapshot(known, Present.of(now)))
+assert len(plan.partitions(clean)) > 2000
+assert len(list(plan.steps)) > 1000
+status = Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel for the peak")
+def test_memory_goes_by_what_differs_and_not_by_the_number_of_partitions() -> None:
+    def peak(partitions: int) -> float:
+        code = SCATTERED.format(partitions=partitions)
+        done = run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout) / 1024
+
+    few, many = peak(52_600), peak(526_000)
+    assert many < 1.25 * few
+    assert many < 500
