@@ -20,6 +20,7 @@ from lakehouse.display.page import Page
 TRACEBACK = "--traceback"
 _READABLE = 90
 
+_START = Group("Begin", sort_key=0)
 _LOOK = Group("Look", sort_key=1)
 _BUILD = Group("Build", sort_key=2)
 _KEEP = Group("Look after", sort_key=3)
@@ -62,6 +63,7 @@ def _app() -> App:
                 commands.deploy,
             ),
         ),
+        (_START, (commands.init,)),
         (_KEEP, (commands.leases, maintenance.maintain)),
     ):
         for command in members:
@@ -113,7 +115,9 @@ def _state() -> App:
 
 def _usage(command: Callable[..., Any]) -> str:
     """How a command is called, as a pattern."""
-    taken = {"asset": " ASSET", "selection": " SELECTION..."}.get(next(iter(signature(command).parameters)), "")
+    taken = {"name": " NAME", "asset": " ASSET", "selection": " SELECTION..."}.get(
+        next(iter(signature(command).parameters)), ""
+    )
     several = (commands.ls, commands.status, commands.observe, commands.watch, commands.deploy, maintenance.maintain)
     if command in several:
         taken = " [SELECTION...]"

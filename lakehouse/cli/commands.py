@@ -66,6 +66,31 @@ Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON, f
 DOCS = Path(".lakehouse") / "docs"
 
 
+def init(
+    name: Annotated[str, Parameter(name="NAME", help="The project's name, and its folder's: my-shop.")],
+    /,
+    *,
+    dbt: Annotated[bool, Parameter(negative=(), help="Gold is a dbt model.")] = False,
+    aws: Annotated[bool, Parameter(negative=(), help="With what production in AWS needs.")] = False,
+    prefect: Annotated[bool, Parameter(negative=(), help="With deployments, and schedules on assets.")] = False,
+) -> ExitCode:
+    """Begin a project of one's own: settings, assets in Bronze, Silver and Gold, data, tests.
+
+    It builds as it is, and holds back a day of its data, so that there is
+    something to repair. What is there already is never overwritten.
+
+    Examples:
+
+      lakehouse init my-shop
+      lakehouse init my-shop --dbt --prefect
+    """
+    from lakehouse.scaffold import new_project
+
+    folder = new_project(name, Path(), dbt=dbt, aws=aws, prefect=prefect)
+    Page(sys.stdout).write(f"{folder} is there. Next:\n  cd {folder} && lakehouse refresh '+gold.*'\n")
+    return ExitCode.WELL
+
+
 def ls(*selection: Selection, json: Json = False) -> ExitCode:
     """List assets: what they are, how they are partitioned, checked and made.
 
