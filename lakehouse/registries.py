@@ -1,4 +1,4 @@
-"""Which schema registry settings mean, and what changes of a schema are to keep."""
+"""Which schema registry and catalog settings mean, and what changes of a schema are to keep."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import among
 from lakehouse.errors import SelectionError, SettingsError, nearest
 from lakehouse.lineage import LineageStore
+from lakehouse.schemas.catalog import Catalog
 from lakehouse.schemas.compatibility import Compatibility
 from lakehouse.schemas.contracts import SchemaContracts
 from lakehouse.schemas.registry import EmbeddedRegistry, SchemaRegistry
@@ -27,9 +28,30 @@ def open_contracts(graph: AssetGraph, lineage: LineageStore, settings: Settings)
         settings: the project's
 
     Raises:
-        SettingsError: the settings ``registry`` or ``compatibility`` can't be used
+        SettingsError: the settings ``registry``, ``compatibility`` or ``catalog`` can't be used
     """
-    return SchemaContracts(lineage, open_registry(settings.registry, lineage), graph, _modes(graph, settings))
+    catalog = None if settings.catalog is None else open_catalog(settings.catalog)
+    registry = open_registry(settings.registry, lineage)
+    return SchemaContracts(lineage, registry, graph, _modes(graph, settings), catalog)
+
+
+def open_catalog(uri: str) -> Catalog:
+    """The catalog that is meant.
+
+    Parameters:
+        uri: ``glue://``, with a prefix for the names of databases and options ``region`` and ``endpoint``
+
+    Raises:
+        SettingsError: there is no such catalog
+
+    Examples:
+        >>> open_catalog("glue://lake_?region=eu-central-1").uri
+        'glue://lake_?region=eu-central-1'
+    """
+    prefix, options = _glue("catalog", uri, "glue://, glue://prefix_, glue://?region=eu-central-1")
+    from lakehouse.integrations.aws.catalog import GlueCatalog
+
+    return GlueCatalog(prefix, region=options.get("region"), endpoint=options.get("endpoint"))
 
 
 def open_registry(uri: str, lineage: LineageStore) -> SchemaRegistry:
@@ -49,7 +71,10 @@ def open_registry(uri: str, lineage: LineageStore) -> SchemaRegistry:
     """
     if uri == EMBEDDED:
         return EmbeddedRegistry(lineage)
-    name, options = _glue("registry", uri, f"{EMBEDDED}, glue://registry, glue://registry?region=eu-central-1")
+    allowed = f"{EMBEDDED}, glue://registry, glue://registry?region=eu-central-1"
+    name, options = _glue("registry", uri, allowed)
+    if not name:
+        raise SettingsError(f"the setting registry = {uri!r} names no registry; allowed: {allowed}")
     from lakehouse.integrations.aws.schema_registry import GlueSchemaRegistry
 
     return GlueSchemaRegistry(name, region=options.get("region"), endpoint=options.get("endpoint"))
@@ -63,7 +88,7 @@ def _glue(setting: str, uri: str, allowed: str) -> tuple[str, dict[str, str]]:
     """
     rest = uri.removeprefix("glue://")
     name, _, query = rest.partition("?")
-    if rest == uri or not re.fullmatch(r"[A-Za-z0-9_$#.-]{1,255}", name):
+    if rest == uri or not re.fullmatch(r"[A-Za-z0-9_$#.-]{0,255}", name):
         raise SettingsError(f"the setting {setting} = {uri!r} can't be used; allowed: {allowed}")
     options = dict(parse_qsl(query, keep_blank_values=True))
     for option, value in options.items():

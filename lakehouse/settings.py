@@ -66,6 +66,8 @@ class Settings(BaseSettings):
             ``forward`` or ``none``; see [lakehouse.schemas.compatibility.Compatibility][]. By default ``full`` for
             assets that promise a schema, and ``none`` for others
         registry: where schemas are registered: ``embedded``, in lineage, or ``glue://registry``, AWS Glue's
+        catalog: where other engines find tables: ``glue://``, AWS Glue's Data Catalog; ``glue://lake_``: in databases
+            whose names begin so; None: nowhere
         queue: the queue (SQS) that tells of objects which arrive in buckets: its URL, or its name
     """
 
@@ -92,6 +94,7 @@ class Settings(BaseSettings):
     compute: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     compatibility: dict[str, Compatibility] = Field(default_factory=dict)
     registry: str = "embedded"
+    catalog: str | None = None
 
     @field_validator("compute")
     @classmethod
@@ -119,7 +122,7 @@ class Settings(BaseSettings):
             raise ValueError("is neither threads nor dask://host:port")
         return value
 
-    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner", "registry")
+    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner", "registry", "catalog")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
         # Where a table lies is written into facts, deployments and pages.

@@ -175,7 +175,8 @@ def publish(attempt: Attempt, ready: Ready) -> list[Fact]:
         for tries_left in reversed(range(_TRIES)):
             try:
                 version = attempt.table.publish(staged, passed, payload=to_payload([*ready.held, fact]), since=since)
-                return [*gone, contracts.registered(attempt.asset, compared, at_version(fact, version))]
+                done = contracts.registered(attempt.asset, compared, at_version(fact, version))
+                return [*gone, contracts.cataloged(attempt.asset, compared, attempt.table, done)]
             except ColumnsChanged as error:
                 if not tries_left:
                     raise

@@ -115,6 +115,9 @@ def _wipe(work: Workspace, asset: Asset, known: KnownAsset, part: PartitionSet) 
     finally:
         known.table.discard(staged)  # no version uses a file of it
     work.record(asset)
+    catalog = work.lake.schemas.catalog
+    if catalog is not None and not known.state.present - part:
+        catalog.drop(asset.key)  # the next publication has it tell of the table again
 
 
 _GONE = (Status.FORGOTTEN, Status.WIPED)

@@ -79,6 +79,9 @@ def rename(work: Workspace, old: str, new: str) -> Change:
     if not complete:
         mark = partial(work.record, asset) if renamed else partial(_mark_renamed, work, old, asset)
         actions.append(Action(asset.key, f"the table's log and lineage say that it was {old}", mark))
+    if work.lake.schemas.catalog is not None and actions:
+        follow = partial(work.lake.schemas.recatalog, asset, end, formerly=old)
+        actions.append(Action(asset.key, "the catalog tells of it by its new name", follow))
     if facts:
         actions.append(work.drop(old, here))
     return Change(title, tuple(actions), alone=work.alone({old: None, asset.key: None}))

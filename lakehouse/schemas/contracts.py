@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.errors import LakehouseError, SchemaBreak, describe, shorten
 from lakehouse.lineage import CheckResult, Fact, LineageStore, Status
 from lakehouse.redaction import logger
+from lakehouse.schemas.catalog import Catalog, CatalogTable, mark
 from lakehouse.schemas.columns import TableSchema
 from lakehouse.schemas.compatibility import Compatibility, Difference, breaking, differences
 from lakehouse.schemas.registry import Registered, SchemaRegistry, approve, is_approved
+
+if TYPE_CHECKING:
+    from lakehouse.io import TableReader
 
 log = logger()
 
@@ -28,12 +32,14 @@ class Compared:
         number: of the version that it is registered as; None: it will be, once it is published
         mode: what a registry with an opinion of its own is asked about
         differences: how it differs from what was registered last
+        cataloged: what a catalog is known to tell; see [lakehouse.schemas.catalog.mark][]
     """
 
     schema: TableSchema
     number: int | None
     mode: Compatibility = Compatibility.NONE
     differences: tuple[Difference, ...] = ()
+    cataloged: str = ""
 
     @property
     def new(self) -> bool:
@@ -70,12 +76,14 @@ class SchemaContracts:
         graph: all assets, for who reads what; None: nobody is known
         modes: what is to be kept of an asset, by its key, where settings say so; else all, if it promises a schema,
             and nothing, if it doesn't
+        catalog: tells other engines of tables; None: nobody does
     """
 
     lineage: LineageStore
     registry: SchemaRegistry
     graph: AssetGraph | None = None
     modes: Mapping[str, Compatibility] = field(default_factory=dict)
+    catalog: Catalog | None = None
 
     def mode(self, asset: Asset) -> Compatibility:
         """What a change of an asset's schema is to keep."""
@@ -100,7 +108,7 @@ class SchemaContracts:
         schema, mode = TableSchema.of(asset, dtypes), self.mode(asset)
         last = _telling(newest)
         if last is not None and last.columns_version == schema.version:
-            return Compared(schema, last.registered, mode)
+            return Compared(schema, last.registered, mode, cataloged=last.cataloged)
         if newest and (last is None or last.registered is None):
             # Maintenance came in between, or a kill.
             facts = self.lineage.facts(asset.key)
@@ -135,13 +143,42 @@ class SchemaContracts:
         try:
             number = self.registry.register(asset.key, compared.schema, mode=compared.mode)
         except Exception as error:
-            message = f"published, but its schema isn't registered: {describe(error)}"
-            log.warning("%s: %s; the next run tries again", asset.key, message)
-            result = CheckResult(
-                name="schema_registered", blocking=False, passed=False, failed=fact.partitions, message=message
-            )
-            return fact.model_copy(update={"checks": (*fact.checks, result)})
+            return _told(fact, "schema_registered", f"published, but its schema isn't registered: {describe(error)}")
         return fact.model_copy(update={"registered": number})
+
+    def cataloged(self, asset: Asset, compared: Compared, table: TableReader, fact: Fact) -> Fact:
+        """Have a catalog tell of what is published by now; the fact about it says so.
+
+        Where that fails the publication stands, the fact tells of it, and the next run does it.
+
+        Parameters:
+            asset: the asset
+            compared: its schema
+            table: its table
+            fact: the fact
+        """
+        if self.catalog is None:
+            return fact
+        told = mark(self.catalog, asset, table.uri, compared.schema)
+        if told != compared.cataloged:
+            try:
+                self.catalog.put(CatalogTable.of(asset, table, compared.schema, fact.registered, fact.version))
+            except Exception as error:
+                return _told(fact, "in_catalog", f"published, but not as it is in the catalog: {describe(error)}")
+        return fact.model_copy(update={"cataloged": told})
+
+    def recatalog(self, asset: Asset, table: TableReader, *, formerly: str) -> None:
+        """Have a catalog tell of a table that bore another name.
+
+        Raises:
+            CatalogError: it can't be
+        """
+        if self.catalog is None:
+            return
+        self.catalog.drop(formerly)
+        known, version = self.registry.latest(asset.key), table.version()
+        if known is not None and version is not None:
+            self.catalog.put(CatalogTable.of(asset, table, known.schema, known.number, version))
 
     def complete(self, facts: Sequence[Fact]) -> list[Fact]:
         """Register what was published and, by a kill or a fault, not registered; the facts with its numbers.
@@ -233,6 +270,13 @@ class SchemaContracts:
             if asked or None in mine:
                 found[consumer.key] = asked
         return found
+
+
+def _told(fact: Fact, name: str, message: str) -> Fact:
+    """A fact that tells of what went wrong after its publication."""
+    log.warning("%s: %s; the next run tries again", fact.asset, message)
+    result = CheckResult(name=name, blocking=False, passed=False, failed=fact.partitions, message=message)
+    return fact.model_copy(update={"checks": (*fact.checks, result)})
 
 
 def _telling(facts: Sequence[Fact]) -> Fact | None:

@@ -23,11 +23,11 @@ from lakehouse.errors import SchemaViolation, SettingsError
 from lakehouse.execution.run import Run
 from lakehouse.integrations.dbt import DbtProject, dbt_assets
 from lakehouse.integrations.dbt.athena import PREFIX, Athena
-from lakehouse.integrations.dbt.glue import from_glue, to_glue
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.lineage import Fact, Status
 from lakehouse.lineage.leases import Leases
 from lakehouse.maintenance import Maintenance
+from lakehouse.schemas.glue import from_glue, to_glue
 from tests.dbt.toys import ALL, HOLDS, PROJECT, ROWS, SOURCES, orders, write
 
 pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]

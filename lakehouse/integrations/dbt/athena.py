@@ -18,12 +18,12 @@ import polars as pl
 
 from lakehouse.definitions.builder import BuildRequest, Remnant
 from lakehouse.errors import SettingsError, StepError
-from lakehouse.integrations.dbt.glue import CATALOG, Glue, columns_of, from_glue
 from lakehouse.integrations.dbt.scratch import Load, digest
 from lakehouse.integrations.dbt.targets import Target
 from lakehouse.io.delta import DeltaLakeTable
 from lakehouse.io.storage import Location
 from lakehouse.redaction import logger
+from lakehouse.schemas.glue import CATALOG, Glue, columns_of, from_glue
 
 if TYPE_CHECKING:
     from lakehouse.io import TableReader

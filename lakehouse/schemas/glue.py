@@ -56,6 +56,8 @@ def to_glue(dtype: Any, *, where: str) -> str:
         case pl.Struct():
             inner = (f"{f.name}:{to_glue(f.dtype, where=where)}" for f in dtype.fields)
             return f"struct<{','.join(inner)}>"
+        case pl.Map():
+            return f"map<{to_glue(dtype.key, where=where)},{to_glue(dtype.value, where=where)}>"
         case _ if dtype in _WORDS:
             return _WORDS[dtype]
     raise SchemaViolation(
@@ -82,6 +84,8 @@ def from_glue(word: str) -> pl.DataType:
         if name == "struct":
             pairs = [part.partition(":") for part in parts]
             return pl.Struct({label.strip(): from_glue(kind) for label, _, kind in pairs})
+        if name == "map" and len(parts) == 2:
+            return pl.Map(from_glue(parts[0]), from_glue(parts[1]))
     elif name in _PLAIN:
         return _PLAIN[name]
     elif found := re.fullmatch(r"decimal\((\d+),\s*(\d+)\)", name):
@@ -132,6 +136,11 @@ class Glue:
             found = self.client.get_table(DatabaseName=self.database, Name=name)["Table"]
         return found
 
+    def drop_table(self, name: str) -> None:
+        """Remove a table, if it is there; what it tells of stays."""
+        with self.reaching("removing a table of"), self._unless("EntityNotFoundException"):
+            self.client.delete_table(DatabaseName=self.database, Name=name)
+
     def databases(self) -> list[str]:
         """The names of all databases of the catalog."""
         found: list[str] = []
@@ -173,7 +182,7 @@ class Glue:
         except Exception as error:
             raise StepError(
                 f"{doing} the Glue database {self.database} failed: {cause(error)}",
-                hint="see that the credentials of the dbt target may use Glue, and its region is right",
+                hint="see that the credentials may use Glue, and the region is right",
             ) from error
 
 
