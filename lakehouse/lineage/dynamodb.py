@@ -11,6 +11,8 @@ All items lie under a partition key ``pk`` and a sort key ``sk``:
 | ``kept#<asset>`` | ``arrived#<id>`` | the same, for each fact that the checkpoint doesn't cover |
 | ``kept#<asset>`` | ``checkpoint`` | ``body``: a checkpoint, and ids of what it covers, compressed; ``version`` |
 | ``kept#<asset>`` | ``part#<chance>#<number>`` | a part of such a body, where it is long |
+| ``runs`` | ``<run>`` | ``asset``, ``id`` of the newest fact that the run wrote |
+| ``removed`` | ``<asset>`` | ``mark``: changes whenever facts of the asset are removed |
 | ``claims`` | ``all`` | ``body``: what runs are about to build, likewise; ``version`` |
 | ``claims`` | ``waiting`` | the same of runs that wait for them |
 
@@ -44,7 +46,7 @@ from botocore.config import Config
 from lakehouse.credentials import NONE_GIVEN, from_machine, machine_may_be_asked, tell_that_machine_is_asked
 from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import Fact, Status, new_id
-from lakehouse.lineage.store import Lease, Since, leases_from_json, leases_to_json
+from lakehouse.lineage.store import Lease, News, Since, leases_from_json, leases_to_json
 
 Item = dict[str, dict[str, Any]]
 T = TypeVar("T", list[Any], bytes)
@@ -63,6 +65,10 @@ _TRIES = 12
 _TRIES_TO_CONNECT = 3
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 10.0  # seconds
 _LONGEST_CREATION = 120  # seconds
+
+_RUNS, _REMOVED = "runs", "removed"
+_LOOKED_AT = 100
+"""So many of the newest runs are asked what they wrote last."""
 
 _NOT_THERE = "ResourceNotFoundException"
 _IS_THERE = "ConditionalCheckFailed"
@@ -181,9 +187,11 @@ class DynamoDBLineage:
         self._drop_checkpoint(asset)
         # The bodies first: a fact is gone once its body is, and readers pass over what points to it.
         for items in ([_body(f) for f in wanted], [pointer for f in wanted for pointer in _pointers(f)]):
-            self._delete(items)
+            # The run may have written more; who finds nothing of it passes it over.
+            self._delete(item for item in items if item["pk"]["S"] != _RUNS)
         # Another time, for whoever read in the middle of it.
         self._drop_checkpoint(asset)
+        self._write([{"PutRequest": {"Item": {"pk": {"S": _REMOVED}, "sk": {"S": asset}, "mark": {"S": new_id()}}}}])
 
     def keep(self, asset: str, checkpoint: str, since: Since) -> bool:
         """Put a checkpoint in the place of the one that was read; False: that one isn't there any more."""
@@ -364,6 +372,37 @@ class DynamoDBLineage:
             for fact in self._pointed_at(self._query(f"input#{asset}"))
             if fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         ]
+
+    def recent(self, asset: str, limit: int) -> list[Fact]:
+        """The newest facts about an asset, newest first."""
+        found = self._query(f"asset#{asset}", ScanIndexForward=False, Limit=limit)
+        return [_fact(item) for item in itertools.islice(found, limit)]
+
+    def runs(self, limit: int, *, before: str | None = None) -> list[str]:
+        """Ids of the newest runs that left a fact, newest first: of those written since runs are listed here."""
+        return [item["sk"]["S"] for item in self._recent_runs(limit, before)]
+
+    def _recent_runs(self, limit: int, before: str | None = None) -> list[Item]:
+        older = ("", "") if before is None else (" AND sk < :sk", before)
+        return list(itertools.islice(self._query(_RUNS, *older, ScanIndexForward=False, Limit=limit), limit))
+
+    def news(self, mark: str) -> News:
+        """What was written since a mark: the newest runs, and those that are at work, say what they wrote last."""
+        at_work = {lease.run for lease in self.leases()[1]}
+        runs = {item["sk"]["S"]: item["id"]["S"] for item in self._recent_runs(_LOOKED_AT)}
+        for run in at_work - runs.keys():
+            runs |= {item["sk"]["S"]: item["id"]["S"] for item in self._query(_RUNS, " AND sk = :sk", run)}
+        removed = {item["sk"]["S"]: item["mark"]["S"] for item in self._query(_REMOVED)}
+        new = json.dumps([runs, removed], separators=(",", ":"))
+        if not mark:
+            return News(new, (), None)
+        known, gone = json.loads(mark)
+        changed = [run for run, last in runs.items() if known.get(run) != last]
+        anew = {asset for asset, text in removed.items() if gone.get(asset) != text}
+        anew.update(pointer["asset"]["S"] for run in changed for pointer in self._query(f"run#{run}"))
+        # So many runs since that some are not listed any more.
+        unseen = len(changed) >= _LOOKED_AT
+        return News(new, (), None if unseen else frozenset(anew))
 
     def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
         """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
@@ -585,6 +624,7 @@ def _pointers(fact: Fact) -> Iterator[Item]:
     sort = {"S": f"{fact.id}#{fact.asset}"}
     yield {"pk": {"S": f"run#{fact.run}"}, "sk": sort, **here}
     yield {"pk": {"S": f"kept#{fact.asset}"}, "sk": {"S": f"arrived#{fact.id}"}, **here}
+    yield {"pk": {"S": _RUNS}, "sk": {"S": fact.run}, **here}
     if fact.version is not None:
         yield {"pk": {"S": f"version#{fact.asset}"}, "sk": {"S": _version_key(fact.version, fact.id)}, **here}
     if fact.status is Status.PUBLISHED:

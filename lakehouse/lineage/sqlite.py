@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sqlite3
 import time
@@ -15,7 +16,7 @@ from typing import Any, final
 
 from lakehouse.errors import LineageError
 from lakehouse.lineage.facts import Fact, Status
-from lakehouse.lineage.store import Lease, Since, leases_from_json, leases_to_json
+from lakehouse.lineage.store import Lease, News, Since, leases_from_json, leases_to_json
 
 SCHEMA = 1
 """Version of the tables below, kept in the file's ``user_version``."""
@@ -280,6 +281,44 @@ class SqliteLineage:
         return self._facts(
             "SELECT body FROM inputs JOIN facts USING (asset, id) WHERE input = ? ORDER BY id, asset", asset
         )
+
+    def recent(self, asset: str, limit: int) -> list[Fact]:
+        """The newest facts about an asset, newest first."""
+        rows = self._select("SELECT body FROM facts WHERE asset = ? ORDER BY id DESC LIMIT ?", asset, limit)
+        return [Fact.from_json(body) for (body,) in rows]
+
+    def runs(self, limit: int, *, before: str | None = None) -> list[str]:
+        """Ids of the newest runs that left a fact, newest first."""
+        older, values = ("", ()) if before is None else ("WHERE run < ?", (before,))
+        rows = self._select(f"SELECT run FROM facts {older} GROUP BY run ORDER BY run DESC LIMIT ?", *values, limit)
+        return [run for (run,) in rows]
+
+    def news(self, mark: str) -> News:
+        """What was written since a mark: rows come in order, and what is removed changes a checkpoint's version."""
+        with self._reading() as connection:
+            if connection is None:
+                return News("", (), None)
+            connection.execute("BEGIN")
+            newest = connection.execute("SELECT rowid, id FROM facts ORDER BY rowid DESC LIMIT 1").fetchone() or (0, "")
+            kept = {}
+            if _has(connection, "checkpoints"):
+                kept = dict(connection.execute("SELECT asset, version FROM checkpoints").fetchall())
+            known = json.loads(mark) if mark else None
+            rows = []
+            if known is not None:
+                row, id, before = known
+                found = connection.execute("SELECT id FROM facts WHERE rowid = ?", (row,)).fetchone()
+                if row and (found is None or found[0] != id):
+                    known = None  # the newest were removed, and their places may have been taken
+                else:
+                    rows = connection.execute("SELECT body FROM facts WHERE rowid > ?", (row,)).fetchall()
+            connection.execute("COMMIT")
+        mark = json.dumps([*newest, kept], separators=(",", ":"))
+        if known is None:
+            return News(mark, (), None)
+        anew = frozenset(asset for asset in kept.keys() | before.keys() if kept.get(asset) != before.get(asset))
+        facts = (fact for fact in map(Fact.from_json, (body for (body,) in rows)) if fact.asset not in anew)
+        return News(mark, tuple(sorted(facts, key=lambda fact: (fact.id, fact.asset))), anew)
 
     def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
         """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""

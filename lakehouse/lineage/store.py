@@ -67,6 +67,22 @@ class Since:
     facts: tuple[Fact, ...]
 
 
+@final
+@dataclass(frozen=True)
+class News:
+    """What was written since a mark.
+
+    Parameters:
+        mark: what to ask with the next time
+        facts: those that were appended since, of assets that aren't among ``anew``, in the order of their ids
+        anew: assets of which everything has to be read again; None: all of them
+    """
+
+    mark: str
+    facts: tuple[Fact, ...] = ()
+    anew: frozenset[str] | None = frozenset()
+
+
 class LineageReader(Protocol):
     """Reads facts. Planning and display get no more than this."""
 
@@ -99,6 +115,29 @@ class LineageReader(Protocol):
 
     def built_from(self, asset: str) -> list[Fact]:
         """Every published fact that names the asset among its inputs, in the order of their ids."""
+        ...
+
+    def recent(self, asset: str, limit: int) -> list[Fact]:
+        """The newest facts about an asset, newest first; what it costs goes by their number."""
+        ...
+
+    def runs(self, limit: int, *, before: str | None = None) -> list[str]:
+        """Ids of the newest runs that left a fact, newest first.
+
+        Parameters:
+            limit: how many, at most
+            before: only of runs that began before this one, by their ids
+        """
+        ...
+
+    def news(self, mark: str) -> News:
+        """What was written since a mark; asking costs little where nothing was.
+
+        What is read after the mark was given may come again with the next one.
+
+        Parameters:
+            mark: that of the news before; empty: nothing was read yet
+        """
         ...
 
 

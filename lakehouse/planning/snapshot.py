@@ -137,10 +137,7 @@ def take_snapshot(
         LineageError: lineage can't be read
     """
     listed = list(assets)
-    if facts:
-        read = [_all_of(asset, lineage) for asset in listed]
-    else:
-        read = _kept(graph, listed, in_parallel(lambda asset: lineage.since(asset.key), listed), lineage)
+    read = [_all_of(asset, lineage) for asset in listed] if facts else recorded(graph, listed, lineage)
 
     def know(given: tuple[Asset, Recorded]) -> Known:
         asset, recorded = given
@@ -169,7 +166,7 @@ def take_snapshot(
 
     pairs = list(zip(listed, read, strict=True))
     known = dict(zip((asset.key for asset in listed), in_parallel(know, pairs), strict=True))
-    return Snapshot(known, _present(graph, lineage, known, now))
+    return Snapshot(known, present(graph, lineage, known, now))
 
 
 def _all_of(asset: Asset, lineage: LineageReader) -> Recorded:
@@ -177,9 +174,22 @@ def _all_of(asset: Asset, lineage: LineageReader) -> Recorded:
     return Recorded(Kept.of(asset.partitions, facts), Since(0, "", facts), len(facts))
 
 
-def _kept(graph: AssetGraph, assets: Sequence[Asset], read: Sequence[Since], lineage: LineageReader) -> list[Recorded]:
-    """What facts come to, from checkpoints and what came since; from all facts, where that isn't enough."""
-    found: dict[str, Recorded] = {}
+def recorded(
+    graph: AssetGraph, assets: Sequence[Asset], lineage: LineageReader, beside: Mapping[str, Recorded] | None = None
+) -> list[Recorded]:
+    """What facts come to, from checkpoints and what came since; from all facts, where that isn't enough.
+
+    Parameters:
+        graph: all assets
+        assets: those in question
+        lineage: what is recorded
+        beside: what is known of others, by key
+
+    Raises:
+        LineageError: lineage can't be read
+    """
+    found: dict[str, Recorded] = dict(beside or {})
+    read = in_parallel(lambda asset: lineage.since(asset.key), assets)
     given = {asset.key: since for asset, since in zip(assets, read, strict=True)}
     for asset in (one for one in graph if one.key in given):  # producers first
         since = given[asset.key]
@@ -256,7 +266,7 @@ def _observed(asset: Asset, before: AssetState) -> list[Fact]:
         return []
 
 
-def _present(graph: AssetGraph, lineage: LineageReader, known: Mapping[str, Known], now: datetime) -> Present:
+def present(graph: AssetGraph, lineage: LineageReader, known: Mapping[str, Known], now: datetime) -> Present:
     """The clock, and the dynamic keys: those that are registered, and those that were seen of external assets."""
     names = {one.name: one for asset in graph for one in dynamics(asset.partitions)}
     keys = {name: set(registered(lineage, one)) for name, one in names.items()}

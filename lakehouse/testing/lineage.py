@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 import random
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, final
 
 from lakehouse.errors import LineageError, count
 from lakehouse.lineage.facts import CheckResult, Fact, InputPin, Status
-from lakehouse.lineage.store import Lease, LineageStore, Since
+from lakehouse.lineage.store import Lease, LineageStore, News, Since
 
 
 @final
@@ -34,6 +35,7 @@ class MemoryLineage:
         self._facts: dict[tuple[str, str], Fact] = {}
         self._checkpoints: dict[str, tuple[int, str]] = {}
         self._arrived: dict[str, set[str]] = {}
+        self._order: list[tuple[str, str]] = []
         self._leases: dict[bool, tuple[int, list[Lease]]] = {False: (0, []), True: (0, [])}
         self._lock = threading.Lock()
 
@@ -45,6 +47,7 @@ class MemoryLineage:
             for fact in written:
                 if self._facts.setdefault((fact.id, fact.asset), fact) is fact:
                     self._arrived.setdefault(fact.asset, set()).add(fact.id)
+                    self._order.append((fact.id, fact.asset))
 
     def remove(self, asset: str, ids: Collection[str]) -> None:
         """Remove facts of an asset; ids that aren't there are passed over."""
@@ -97,6 +100,28 @@ class MemoryLineage:
         return self._where(
             lambda fact: fact.status is Status.PUBLISHED and any(pin.asset == asset for pin in fact.inputs)
         )
+
+    def recent(self, asset: str, limit: int) -> list[Fact]:
+        """The newest facts about an asset, newest first."""
+        return self.facts(asset)[::-1][:limit]
+
+    def runs(self, limit: int, *, before: str | None = None) -> list[str]:
+        """Ids of the newest runs that left a fact, newest first."""
+        found = {fact.run for fact in self._where(lambda fact: before is None or fact.run < before)}
+        return sorted(found, reverse=True)[:limit]
+
+    def news(self, mark: str) -> News:
+        """What was written since a mark."""
+        with self._lock:
+            kept = {asset: version for asset, (version, _) in self._checkpoints.items()}
+            new = json.dumps([len(self._order), kept])
+            if not mark:
+                return News(new, (), None)
+            number, before = json.loads(mark)
+            anew = frozenset(asset for asset in kept if kept[asset] != before.get(asset))
+            found = [self._facts[place] for place in self._order[number:] if place in self._facts]
+        facts = sorted((fact for fact in found if fact.asset not in anew), key=lambda fact: (fact.id, fact.asset))
+        return News(new, tuple(facts), anew)
 
     def leases(self, *, waiting: bool = False) -> tuple[int, list[Lease]]:
         """What runs are about to build, or wait for, and which version of that this is: 0 where there never was any."""
@@ -509,6 +534,54 @@ class LineageConformance:
         }
 
     # ── leases ────────────────────────────────────────────────────────────────────────────
+
+    def test_the_newest_facts_come_first_and_no_more_than_asked(self, lineage: LineageStore) -> None:
+        facts = [sample_fact(n, run=f"run-{n}") for n in (1, 2, 3, 4)]
+        lineage.append([facts[2], facts[0], sample_fact(5, asset="gold.other")])
+        lineage.append([facts[3], facts[1]])
+        assert lineage.recent("silver.flights", 3) == [facts[3], facts[2], facts[1]]
+        assert lineage.recent("silver.flights", 9) == facts[::-1]
+        assert lineage.recent("silver.nothing", 9) == []
+
+    def test_the_newest_runs_come_first_and_older_ones_page_by_page(self, lineage: LineageStore) -> None:
+        assert lineage.runs(5) == []
+        for n in (2, 4, 1, 3):
+            lineage.append([sample_fact(n, run=f"run-{n}"), sample_fact(10 + n, run=f"run-{n}", asset="gold.other")])
+        assert lineage.runs(3) == ["run-4", "run-3", "run-2"]
+        assert lineage.runs(3, before="run-2") == ["run-1"]
+        assert lineage.runs(3, before="run-1") == []
+
+    def test_the_news_are_what_was_written_since(self, lineage: LineageStore) -> None:
+        lineage.append([sample_fact(1), sample_fact(2, asset="gold.other")])
+        first = lineage.news("")
+        assert first.anew is None
+        again = lineage.news(first.mark)
+        assert (again.facts, again.anew, again.mark) == ((), frozenset(), first.mark)
+        new = sample_fact(3, run="run-3")
+        lineage.append([new])
+        news = lineage.news(first.mark)
+        assert "silver.flights" in {*(fact.asset for fact in news.facts), *(news.anew or ())}
+        assert "gold.other" not in {*(fact.asset for fact in news.facts), *(news.anew or ())}
+        assert all(fact == new for fact in news.facts)
+        assert lineage.news(news.mark).facts == ()
+        assert lineage.news(news.mark).anew == frozenset()
+
+    def test_what_is_removed_is_news(self, lineage: LineageStore) -> None:
+        facts = [sample_fact(n, run=f"run-{n}") for n in (1, 2, 3)]
+        lineage.append([*facts, sample_fact(9, asset="gold.other")])
+        mark = lineage.news("").mark
+        lineage.remove("silver.flights", [facts[2].id])
+        lineage.append([sample_fact(4, run="run-4")])
+        news = lineage.news(mark)
+        assert news.anew is None or "silver.flights" in news.anew
+        assert lineage.news(news.mark).anew == frozenset()
+
+    def test_a_run_that_goes_on_is_news_again(self, lineage: LineageStore) -> None:
+        lineage.append([sample_fact(n, run=f"run-{n}") for n in (1, 2)])
+        mark = lineage.news("").mark
+        lineage.append([sample_fact(3, run="run-1", asset="gold.other")])
+        news = lineage.news(mark)
+        assert "gold.other" in {*(fact.asset for fact in news.facts), *(news.anew or ())}
 
     def test_claims_come_back_equal(self, lineage: LineageStore) -> None:
         assert lineage.leases() == (0, [])
