@@ -112,7 +112,8 @@ $(VENV)/dev: requirements-dev.txt requirements.txt $(VENV)/created
 # An editable install in strict mode links file by file, so it is made anew when the list of files
 # changes. The list is written only when it differs; the stamp's age tells.
 $(VENV)/files: FORCE | $(VENV)/created
-	@find $(wildcard $(CODE)) \( -name '*.py' -o -name py.typed -o -path '*/scaffold/template/*' -type f \) | LC_ALL=C sort > $@.new
+	@find $(wildcard $(CODE)) \( -name '*.py' -o -name py.typed -o -path '*/scaffold/template/*' -type f \
+		-o -path '*/web/templates/*' -o -path '*/web/static/*' \) | LC_ALL=C sort > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(VENV)/project: pyproject.toml $(VENV)/files | $(VENV)/runtime

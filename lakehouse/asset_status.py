@@ -62,7 +62,12 @@ class AssetStatus:
 
 
 def asset_statuses(
-    graph: AssetGraph, assets: Sequence[Asset], snapshot: Snapshot, table: Callable[[Asset], TableReader]
+    graph: AssetGraph,
+    assets: Sequence[Asset],
+    snapshot: Snapshot,
+    table: Callable[[Asset], TableReader],
+    *,
+    look: bool = True,
 ) -> list[AssetStatus]:
     """What is known of each of some assets. One whose table or source can't be read hides no other.
 
@@ -71,6 +76,7 @@ def asset_statuses(
         assets: those in question
         snapshot: what is known of them and of all they depend on
         table: says where an asset's rows live
+        look: whether tables are looked into; if not, rows are those that lineage tells of
     """
     involved = graph.involved(assets)
     ready = ready_by(graph, involved, snapshot.state, snapshot.now)
@@ -82,7 +88,7 @@ def asset_statuses(
         """Whether it isn't known what it could be made from."""
         return asset.external or not unread.isdisjoint(graph.involved([asset]) if unread else ())
 
-    def look(asset: Asset) -> AssetStatus:
+    def tell(asset: Asset) -> AssetStatus:
         stored = None if asset.external else table(asset)
         state = snapshot.state(asset)
         expected, there = asset.partitions.all(snapshot.now), state.present & ready[asset.key]
@@ -91,9 +97,9 @@ def asset_statuses(
         due = (expected - state.present) | asset.partitions.union(reason.partitions for reason in reasons)
         held = [(part & expected, fact) for part, fact in state.rejected if part & expected]
         absent = over[asset.key] - state.present
-        rows, outside, fault = None, list[str](), snapshot.fault(asset)
+        rows, outside, fault = None if look else recorded_rows(state), list[str](), snapshot.fault(asset)
         unrecorded = asset.partitions.empty()
-        if stored is not None and fault is None:
+        if stored is not None and fault is None and look:
             try:
                 if (version := stored.version()) is not None:
                     found = stored.rows()
@@ -120,7 +126,19 @@ def asset_statuses(
             unrecorded=unrecorded or None,
         )
 
-    return in_parallel(look, assets)
+    return in_parallel(tell, assets) if look else [tell(asset) for asset in assets]
+
+
+def recorded_rows(state: AssetState) -> int | None:
+    """How many rows are published, as far as lineage tells; of a part of a publication, its share. None: no partition.
+
+    Parameters:
+        state: what lineage says of the asset
+    """
+    if not state.current:
+        return None
+    every = state.partitions.from_pairs
+    return round(sum(fact.rows * len(part) / max(len(every(fact.partitions)), 1) for part, fact in state.current))
 
 
 def _count(asset: Asset, stored: Mapping[str, int]) -> tuple[int, list[str]]:

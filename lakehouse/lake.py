@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from lakehouse.asset_status import AssetStatus, asset_statuses
 from lakehouse.compute.place import Place
@@ -137,6 +138,26 @@ class Lakehouse:
             SettingsError: the setting ``compute`` can't be used
         """
         return open_place(self.computes.get(asset.key), self.settings)
+
+    def page(self, asset: Asset) -> str | None:
+        """The address at which people look at an asset: the setting ``page`` says where pages are served.
+
+        Parameters:
+            asset: the asset
+
+        Returns:
+            the address; None: nobody has said where pages are served
+
+        Examples:
+            >>> from lakehouse import bronze
+            >>> from lakehouse.settings import Settings
+            >>> @bronze
+            ... def numbers(): ...
+            >>> Lakehouse([numbers], settings=Settings(page="https://lake.example.com/data/")).page(numbers)
+            'https://lake.example.com/data/assets/bronze.numbers.html'
+        """
+        base = self.settings.page
+        return None if base is None else f"{base.rstrip('/')}/{quote(asset_page(asset.key))}"
 
     @cached_property
     def computes(self) -> dict[str, Compute]:
@@ -527,6 +548,16 @@ class Lakehouse:
             return asset.partitions.select(wanted, now=self.present())
         except PartitionError as error:
             raise PartitionError(f"{asset.key}: {error.message}", hint=error.hint) from None
+
+
+def asset_page(key: str) -> str:
+    """The file of an asset's page, from where pages are served.
+
+    Examples:
+        >>> asset_page("silver.flights")
+        'assets/silver.flights.html'
+    """
+    return f"assets/{key}.html"
 
 
 def _title(request: Request, plan: Plan) -> str:

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
         catalog: where other engines find tables: ``glue://``, AWS Glue's Data Catalog; ``glue://lake_``: in databases
             whose names begin so; None: nowhere
         queue: the queue (SQS) that tells of objects which arrive in buckets: its URL, or its name
+        page: where ``lakehouse ui`` is reached, or what ``lakehouse catalog`` wrote: Prefect links to it
     """
 
     # Pydantic's own errors would show what was given.
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     runner: str = THREADS
     work_pool: str | None = None
     queue: str | None = None
+    page: str | None = None
     compute: dict[str, str | dict[str, Any]] = Field(default_factory=dict)
     compatibility: dict[str, Compatibility] = Field(default_factory=dict)
     registry: str = "embedded"
@@ -122,7 +124,14 @@ class Settings(BaseSettings):
             raise ValueError("is neither threads nor dask://host:port")
         return value
 
-    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner", "registry", "catalog")
+    @field_validator("page")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("is no http:// or https:// address")
+        return value
+
+    @field_validator("storage", "bronze", "silver", "gold", "lineage", "runner", "registry", "catalog", "page")
     @classmethod
     def _no_credentials(cls, value: str | None) -> str | None:
         # Where a table lies is written into facts, deployments and pages.

@@ -49,6 +49,8 @@ def _app() -> App:
                 commands.status,
                 commands.lineage,
                 commands.show,
+                commands.ui,
+                commands.catalog,
                 commands.docs,
             ),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -510,6 +511,70 @@ def show(
     return ExitCode.WELL
 
 
+def ui(
+    *,
+    host: Annotated[str, Parameter(help="The address to serve at. Default: this machine alone.")] = "127.0.0.1",
+    port: Annotated[
+        int, Parameter(validator=Number(gte=0, lte=65535), help="The port. Default: 8765; 0: a free one.")
+    ] = 8765,
+    allow_host: Annotated[
+        list[str] | None,
+        Parameter(negative=(), help="A name that others call it by, such as a proxy's; may be repeated."),
+    ] = None,
+    no_source: Annotated[bool, Parameter(negative=(), help="Don't show the code of assets.")] = False,
+    no_rows: Annotated[bool, Parameter(negative=(), help="Don't show rows.")] = False,
+    no_open: Annotated[bool, Parameter(negative=(), help="Don't open it in the browser.")] = False,
+) -> ExitCode:
+    """Serve a page of all assets: what needs attention, what runs, what is made from what.
+
+    It reads and changes nothing; commands are there to copy. Whoever reaches it
+    can read it: for others than yourself put a proxy before it that asks who
+    they are. Addresses hold behind any prefix. The browser is opened on a
+    terminal only.
+
+    Examples:
+
+      lakehouse ui
+      lakehouse ui --host 0.0.0.0 --allow-host lake.example.com --no-rows
+    """
+    from lakehouse.web.pages import Shown
+    from lakehouse.web.server import Address, application, serve
+
+    lake, address = _lake(), Address(host, port)
+    shown = Shown(source=not no_source, rows=not no_rows, flow_run=_flow_runs())
+    app = application(lake, shown, hosts=[*address.named, *(allow_host or [])], title=_title(lake))
+    with address.open() as listening:
+        place = f"http://{(address.named or ['localhost'])[0]}:{listening.getsockname()[1]}/"
+        page = Page(sys.stdout)
+        page.write(f"{place}\n")
+        if page.terminal and not no_open:
+            import webbrowser
+
+            webbrowser.open(place)
+        serve(app, listening)
+    return ExitCode.WELL
+
+
+def catalog(
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder to write to.")],
+    no_source: Annotated[bool, Parameter(negative=(), help="Don't show the code of assets.")] = False,
+) -> ExitCode:
+    """Write the page of all assets as files: for any browser, web server or bucket.
+
+    What lakehouse ui serves, as it is now; of partitions those that need
+    attention and the newest have a page of their own. Rows are never in it.
+    Written again into the same folder, it takes the place of what was there.
+
+    Examples:
+
+      lakehouse catalog -o site
+      lakehouse catalog -o site --no-source
+    """
+    _write_pages(output, source=not no_source)
+    return ExitCode.WELL
+
+
 def docs(
     *,
     output: Annotated[
@@ -517,23 +582,19 @@ def docs(
     ] = DOCS,
     no_open: Annotated[bool, Parameter(negative=(), help="Don't open it in the browser.")] = False,
 ) -> ExitCode:
-    """Write dbt's docs of all assets, from Bronze to Gold, and open them.
+    """Write the page of all assets as files, from Bronze to Gold, and open it.
 
-    One file, index.html, for any browser: descriptions, columns, checks, and
-    what is made from what. Nothing has to be built for it. The browser is opened
-    on a terminal only.
+    Descriptions, columns, checks, code, and what is made from what; dbt's models
+    with their SQL. Nothing has to be built for it. The browser is opened on a
+    terminal only.
 
     Examples:
 
       lakehouse docs
       lakehouse docs --output site --no-open
     """
-    from lakehouse.integrations.dbt.docs import write_docs
-
-    file = write_docs(_lake(), output)
-    page = Page(sys.stdout)
-    page.write(f"{file}\n")
-    if page.terminal and not no_open:
+    file = _write_pages(output, source=True)
+    if sys.stdout.isatty() and not no_open:
         import webbrowser
 
         webbrowser.open(file.resolve().as_uri())
@@ -598,6 +659,30 @@ def _lake() -> Lakehouse:
     return open_lakehouse()
 
 
+def _write_pages(folder: Path, *, source: bool) -> Path:
+    """Write the pages as files; the first of them."""
+    from lakehouse.web.export import write_catalog
+    from lakehouse.web.pages import Shown
+
+    lake = _lake()
+    shown = Shown(source=source, flow_run=_flow_runs())
+    first, *_ = write_catalog(lake, folder, shown, title=_title(lake))
+    Page(sys.stdout).write(f"{first}\n")
+    return first
+
+
+def _title(lake: Lakehouse) -> str:
+    """What a person calls their lakehouse: the package that holds its assets."""
+    name = (lake.settings.module or "lakehouse").partition(".")[0]
+    return name.replace("_", " ")
+
+
+def _flow_runs() -> Callable[[str], str | None]:
+    from lakehouse.integrations.prefect.links import flow_run_url
+
+    return flow_run_url
+
+
 def _chosen(lake: Lakehouse, selection: tuple[str, ...]) -> tuple[Asset, ...]:
     return lake.select(" ".join(selection)) if selection else ()
 
@@ -629,11 +714,8 @@ def _note_absent(asset: Asset, absent: PartitionSet) -> None:
 def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl.LazyFrame:
     import polars as pl
 
-    from lakehouse.checks.gate import reasons_in
     from lakehouse.display.formatting import named
-    from lakehouse.io import PARTITION
-    from lakehouse.io.columns import columns as exactly
-    from lakehouse.io.tokens import NOWHERE, within
+    from lakehouse.display.rows import held_rows
 
     (state,) = lake.status([asset])
     held = state.held if wanted is None else state.held & wanted
@@ -644,13 +726,4 @@ def _held_rows(lake: Lakehouse, asset: Asset, wanted: PartitionSet | None) -> pl
         Page(sys.stderr).print(f"{named(asset.key, held)} is held back, and there are no rows to it")
     if not (held or apart) or not state.quarantine:
         return pl.LazyFrame()
-    table = lake.table(asset)
-    frame = pl.concat([table.quarantined(uri) for uri in state.quarantine], how="diagonal_relaxed")
-    if PARTITION in (names := frame.collect_schema().names()):
-        # A file keeps what one attempt held back, of which a later one may have published some.
-        shown = within(held, pl.col(PARTITION)) | (pl.col(PARTITION) == NOWHERE)
-        frame = frame.filter(shown) if asset.partitioned else frame
-        names.remove(PARTITION)
-    # The reasons first: a terminal may have no room for what stands last.
-    reasons = reasons_in(names)
-    return frame.select(exactly(sorted(names, key=lambda name: name != reasons)))
+    return held_rows(lake.table(asset), asset, held, state.quarantine)

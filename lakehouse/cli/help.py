@@ -17,6 +17,7 @@ Software-defined data assets for Prefect.
 Start with
 
   lakehouse ls                  which assets there are
+  lakehouse ui                  a page of them: what needs attention, and why
   lakehouse plan '+gold.*'      what would be built, and why
   lakehouse refresh '+gold.*'   build what is missing
 
@@ -53,7 +54,7 @@ Exit codes
 
 Settings come from LAKEHOUSE_... in the environment, then from [tool.lakehouse]
 in pyproject.toml: module, storage, lineage, engine, chunk, workers, runner,
-work_pool.
+work_pool, page.
 --traceback (or LAKEHOUSE_TRACEBACK=1), with any command, shows where an error
 comes from. NO_COLOR=1 does without colours.
 """

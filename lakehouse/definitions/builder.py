@@ -86,6 +86,15 @@ class Builder(Protocol):
         ...
 
 
+@runtime_checkable
+class ShowsCode(Protocol):
+    """A builder that can show what it computes an asset by."""
+
+    def code(self, asset: Asset) -> Sequence[tuple[str, str, str]]:
+        """The code of an asset of its own: title, language (``sql``, ``python``) and text of each."""
+        ...
+
+
 @final
 @dataclass(frozen=True)
 class Remnant:

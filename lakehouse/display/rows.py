@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -12,6 +13,10 @@ from lakehouse.display.page import Page, columns
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lakehouse.definitions.asset import Asset
+    from lakehouse.io import Table
+    from lakehouse.partitions import PartitionSet
 
 _CELL = 40
 _LEAST = 8
@@ -25,7 +30,7 @@ def table_of(frame: pl.DataFrame, *, more: bool, width: int) -> RenderableType:
         more: whether there are more rows than these
         width: characters in a line
     """
-    cells = {name: [_cell(value) for value in frame[name].to_list()] for name in frame.columns}
+    cells = {name: [cell(value) for value in frame[name].to_list()] for name in frame.columns}
     shown: list[str] = []
     used = 0
     for name in frame.columns:
@@ -84,10 +89,38 @@ def _flat(name: str, dtype: pl.DataType) -> pl.Expr:
     return column.bin.encode("base64") if dtype == pl.Binary else column
 
 
+def held_rows(table: Table, asset: Asset, held: PartitionSet, uris: Sequence[str]) -> pl.LazyFrame:
+    """Rows that are held back, with the reasons of each, which stand first.
+
+    Parameters:
+        table: where the asset's rows live
+        asset: the asset
+        held: the partitions that they are of
+        uris: the files that they lie in
+    """
+    import polars as pl
+
+    from lakehouse.checks.gate import reasons_in
+    from lakehouse.io import PARTITION
+    from lakehouse.io.columns import columns as exactly
+    from lakehouse.io.tokens import NOWHERE, within
+
+    frame = pl.concat([table.quarantined(uri) for uri in uris], how="diagonal_relaxed")
+    if PARTITION in (names := frame.collect_schema().names()):
+        # A file keeps what one attempt held back, of which a later one may have published some.
+        shown = within(held, pl.col(PARTITION)) | (pl.col(PARTITION) == NOWHERE)
+        frame = frame.filter(shown) if asset.partitioned else frame
+        names.remove(PARTITION)
+    # The reasons first: there may be no room for what stands last.
+    reasons = reasons_in(names)
+    return frame.select(exactly(sorted(names, key=lambda name: name != reasons)))
+
+
 _NOTHING = "-"
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as a person reads it."""
     if value is None:
         return _NOTHING
     if isinstance(value, float):

@@ -39,6 +39,10 @@ class Home(Protocol):
         """Where an asset's function is called; None: here."""
         ...
 
+    def page(self, asset: Asset) -> str | None:
+        """The address at which people look at an asset; None: nobody has said where pages are served."""
+        ...
+
 
 @final
 @dataclass(frozen=True)

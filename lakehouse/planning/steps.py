@@ -128,6 +128,16 @@ class Steps(Sequence[Step]):
             self._made[key] = self._steps(self._demand.graph[key])
         return self._made[key]
 
+    def reasons(self, key: str) -> tuple[Reason, ...]:
+        """Why the partitions of an asset are made, all of its steps together: no step has to be made for it."""
+        wanted = self.wanted.get(key)
+        if wanted is None:
+            return ()
+        if self._demand is None:
+            return tuple(reason for step in self.of(key) for reason in step.reasons)
+        found = self._demand.reasons[key]
+        return tuple(Reason(r.cause, these, r.about) for r in found if (these := r.partitions & wanted))
+
     def __iter__(self) -> Iterator[Step]:
         return itertools.chain.from_iterable(self.of(key) for key in self.wanted)
 

@@ -120,10 +120,10 @@ def test_a_source_that_can_not_be_looked_at_stops_no_other(tmp_path: Path) -> No
         lake.observe()
 
 
-def test_the_docs_tell_of_the_others(lake: Lakehouse, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakehouse.integrations.dbt.docs import write_docs
+def test_the_page_tells_of_all_as_lineage_has_them(lake: Lakehouse, folder: Path) -> None:
+    from lakehouse.web.export import write_catalog
+    from lakehouse.web.pages import Shown
 
-    monkeypatch.chdir(folder)
-    page = write_docs(lake, folder / "docs").read_text()
-    assert '"label": "Rows", "value": 3' in page
-    assert "is damaged" in page
+    index, *_ = write_catalog(lake, folder / "docs", Shown())
+    assert "3<i> rows</i>" in index.read_text()
+    assert {f"{asset.key}.html" for asset in lake.graph} == {file.name for file in (folder / "docs/assets").iterdir()}

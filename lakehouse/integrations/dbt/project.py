@@ -241,6 +241,17 @@ class DbtProject(AssetSource):
         """The names of the tests that are run with a model; see [Builder.tests][]."""
         return tuple(unique_id.split(".")[2] for unique_id in model_of(asset).tests)
 
+    def code(self, asset: Asset) -> Sequence[tuple[str, str, str]]:
+        """A model as it is written, and as it was compiled when it was last built here; see [ShowsCode.code][]."""
+        node = self._manifest()["nodes"].get(model_of(asset).id, {})
+        found, path = [], str(node.get("original_file_path", ""))
+        if text := node.get("raw_code"):
+            found.append((path, "sql", str(text)))
+        compiled = self._work / "compiled" / str(node.get("package_name", "")) / path
+        if path and compiled.is_file():
+            found.append((f"{path}, as it was compiled last", "sql", compiled.read_text(encoding="utf-8")))
+        return found
+
     def release(self, requests: Sequence[BuildRequest]) -> None:
         """Remove the scratch database; see [Builder.release][]."""
         scratch = self._open.pop(digest(requests), None)

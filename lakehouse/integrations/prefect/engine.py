@@ -324,6 +324,7 @@ def _task(batch: StepBatch, home: Home, limits: Set[str]) -> MaterializingTask[.
                 key=keys[asset.key],
                 properties=AssetProperties(
                     name=asset.key,
+                    url=home.page(asset),
                     description=asset.description[:_MAX_DESCRIPTION] or None,
                     owners=list(asset.owners) or None,
                 ),
@@ -427,8 +428,10 @@ def _report(plan: Plan, results: Iterable[StepResult], home: Home, title: str) -
     for one in run.summaries():
         absent = one.failed | one.rejected | one.skipped
         bad = [c.name for c in one.checks if not c.passed]
+        page = home.page(one.asset)
+        name = one.asset.key if page is None else f"[{one.asset.key}]({page})"
         lines.append(
-            f"| {one.asset.key} | {one.published if one.published else 'nothing'} | {one.rows:,} "
+            f"| {name} | {one.published if one.published else 'nothing'} | {one.rows:,} "
             f"| {absent if absent else ''} | {'failed: ' + ', '.join(bad) if bad else f'{len(one.checks)} passed'} "
             f"| `{one.uri}` |"
         )
