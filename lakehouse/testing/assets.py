@@ -170,6 +170,9 @@ class _Home:
     def place(self, asset: Asset) -> None:
         """Here, wherever it is to run in earnest."""
 
+    def page(self, asset: Asset) -> None:
+        """Nobody looks at it."""
+
 
 class MemoryLakehouse(Lakehouse):
     """Assets whose tables and lineage live in the memory of this process, built with no orchestrator.

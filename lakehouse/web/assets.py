@@ -65,15 +65,17 @@ def charts(look: Look, asset: Asset, recent: Sequence[Fact]) -> list[dict[str, A
     found: list[tuple[str, list[tuple[str, float]], Callable[[float], str]]] = []
     if asset.partitioned and state.current:
         pieces = sorted((low, high, fact) for part, fact in state.current for low, high in part.spans)
-        rows, sizes = [], []
+        rows, sizes, times = [], [], []
         for low, high, fact in pieces:
             number = max(len(asset.partitions.from_pairs(fact.partitions)), 1)
             name = asset.partitions.text(low, high)
             rows.append((name, fact.rows / number, high - low))
             sizes.append((name, fact.bytes / number, high - low))
+            times.append((name, spent([fact]) / number, high - low))
         found.append(("Rows by partition", _weighted(rows), _about))
         if any(size for _, size, _ in sizes):
             found.append(("Bytes by partition", _weighted(sizes), _bytes))
+        found.append(("Time by partition", _weighted(times), seconds))
     runs: dict[str, list[Fact]] = {}
     for fact in reversed(recent):
         if fact.status is Status.PUBLISHED:

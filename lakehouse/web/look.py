@@ -38,6 +38,7 @@ class Look:
         lake: the lakehouse
         snapshot: what lineage says of all assets
         statuses: what is known of each asset, by its key, without looking into its table
+        pieces: the range of each asset in pieces that are in one state, by its key
         standing: who builds what, and who waits
         stamp: changes whenever something that can be seen does
     """
@@ -45,6 +46,7 @@ class Look:
     lake: Lakehouse
     snapshot: Snapshot
     statuses: Mapping[str, AssetStatus]
+    pieces: Mapping[str, tuple[Piece, ...]]
     standing: tuple[Standing, ...]
     stamp: str
 
@@ -56,11 +58,6 @@ class Look:
     def state(self, asset: Asset) -> AssetState:
         """What an asset's facts come to."""
         return self.snapshot.state(asset)
-
-    @cached_property
-    def pieces(self) -> Mapping[str, tuple[Piece, ...]]:
-        """The range of each asset in pieces that are in one state, by its key."""
-        return {key: tuple(_pieces(one, self.state(one.asset), self.standing)) for key, one in self.statuses.items()}
 
     @cached_property
     def plan(self) -> Plan | LakehouseError:
@@ -86,6 +83,7 @@ class Looking:
         self._mark = ""
         self._recorded: dict[str, Recorded] = {}
         self._last: tuple[object, Look] | None = None
+        self._cut: dict[str, tuple[_Told, tuple[Piece, ...]]] = {}
         self._lock = threading.Lock()
 
     def look(self, now: datetime | None = None) -> Look:
@@ -125,9 +123,28 @@ class Looking:
             self.lake,
             snapshot,
             {one.asset.key: one for one in statuses},
+            {one.asset.key: self._pieces(one, states[one.asset.key], leased) for one in statuses},
             leased,
             self._stamp(statuses, leased),
         )
+
+    def _pieces(self, one: AssetStatus, state: AssetState, leased: Sequence[Standing]) -> tuple[Piece, ...]:
+        """An asset's range in pieces: those of the look before, if nothing has changed of what they tell."""
+        key = one.asset.key
+        mine = [each for each in leased if key in each.lease.partitions]
+        told = _Told(
+            state,
+            (
+                one.expected.spans,
+                [(reason.cause, reason.about, reason.partitions.spans) for reason in one.stale],
+                None if one.waiting is None else (one.waiting.partitions.spans, str(one.waiting)),
+                [_told(each) for each in mine],
+            ),
+        )
+        before = self._cut.get(key)
+        if before is None or before[0].state is not state or before[0].rest != told.rest:
+            before = self._cut[key] = (told, tuple(_pieces(one, state, mine)))
+        return before[1]
 
     def _stamp(self, statuses: Sequence[AssetStatus], leased: Sequence[Standing]) -> str:
         """What stands for all that can be seen: facts, leases, definitions, and what the clock makes of them."""
@@ -181,6 +198,15 @@ class Looking:
             }
         self._mark = news.mark
         return True
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What pieces were cut from: a state, and what the clock, the sources and leases make of it."""
+
+    state: AssetState
+    rest: tuple[object, ...]
 
 
 def _told(one: Standing) -> tuple[object, ...]:

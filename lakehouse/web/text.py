@@ -45,9 +45,9 @@ def code(text: str, language: str) -> Markup:
         text: the code
         language: ``python`` or ``sql``
     """
-    from pygments import highlight
-    from pygments.formatters import HtmlFormatter
-    from pygments.lexers import get_lexer_by_name
+    from pygments import highlight  # type: ignore[import-untyped]
+    from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
+    from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
 
     formatter: Any = HtmlFormatter(nowrap=True)
     return Markup(highlight(redacted(textwrap.dedent(text)), get_lexer_by_name(language), formatter))

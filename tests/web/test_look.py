@@ -133,17 +133,12 @@ def test_the_stamp_changes_when_the_clock_brings_a_day_or_makes_one_old(tmp_path
 
 
 def test_other_code_has_another_stamp(tmp_path: Path) -> None:
-    @bronze(code_version="1")
-    def one() -> pl.LazyFrame: ...
+    def one() -> pl.LazyFrame:
+        return pl.LazyFrame()
 
-    first = one
-
-    @bronze(code_version="2")
-    def one() -> pl.LazyFrame: ...  # type: ignore[no-redef]
-
+    assets = [bronze(code_version=version)(one) for version in ("1", "2")]
     stamps = [
-        Looking(Lakehouse([asset], storage=tmp_path, lineage=MemoryLineage())).look(NOON).stamp
-        for asset in (first, one)
+        Looking(Lakehouse([asset], storage=tmp_path, lineage=MemoryLineage())).look(NOON).stamp for asset in assets
     ]
     assert len(set(stamps)) == 2
 

@@ -245,13 +245,16 @@ def test_layers_are_lanes_from_left_to_right(tmp_path: Path, pages: Pages, read:
         return "1"
 
     @bronze
-    def raw(outside: Any) -> pl.LazyFrame: ...
+    def raw(outside: Any) -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     @silver
-    def clean(raw: pl.LazyFrame) -> pl.LazyFrame: ...
+    def clean(raw: pl.LazyFrame) -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     @gold
-    def total(clean: pl.LazyFrame) -> pl.LazyFrame: ...
+    def total(clean: pl.LazyFrame) -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     lake = Lakehouse([total, clean, raw, outside], storage=tmp_path, lineage=MemoryLineage())
     page = read(pages.overview(Looking(lake).look()))

@@ -54,7 +54,8 @@ def scattered(partitions: Partitions, key: str, pieces: int, seed: int = 1) -> l
 
 def of_asset(partitions: Partitions, folder: Path, pieces: int) -> tuple[Lakehouse, Asset]:
     @bronze(partitions=partitions, code_version="")
-    def much(partitions: PartitionRange) -> pl.LazyFrame: ...
+    def much(partitions: PartitionRange) -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     lake = Lakehouse([much], storage=folder, lineage=MemoryLineage())
     lake.lineage_store.append(scattered(partitions, much.key, pieces))
@@ -94,7 +95,8 @@ def test_a_long_range_in_scattered_states(
 def test_a_thousand_assets(tmp_path: Path, read: Callable[[str], PageText]) -> None:
     partitions = Daily("2013-01-01", end="2013-12-30", column="d")
 
-    def frame(partitions: PartitionRange) -> pl.LazyFrame: ...
+    def frame(partitions: PartitionRange) -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     assets = [
         Asset(Layer.BRONZE, f"table_number_{number:04d}", frame, partitions, declared_version="1")
@@ -119,14 +121,16 @@ def test_two_hundred_assets_are_drawn(tmp_path: Path, read: Callable[[str], Page
     from lakehouse import From, silver
 
     @bronze
-    def first() -> pl.LazyFrame: ...
+    def first() -> pl.LazyFrame:
+        return pl.LazyFrame()
 
     assets = [first]
     chance = random.Random(7)
     for number in range(199):
         source = chance.choice(assets[-20:])
 
-        def made(given: Any) -> pl.LazyFrame: ...
+        def made(given: Any) -> pl.LazyFrame:
+            return pl.LazyFrame()
 
         made.__name__ = f"step_{number:03d}"
         made.__annotations__["given"] = __import__("typing").Annotated[pl.LazyFrame, From(source)]
