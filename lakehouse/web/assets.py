@@ -131,7 +131,7 @@ def _bytes(number: float) -> str:
     return f"{number:,.1f} TB"
 
 
-def checks(look: Look, asset: Asset, results: Sequence[CheckResult], pieces: Sequence[Piece]) -> list[dict[str, Any]]:
+def checks(look: Look, asset: Asset, results: Sequence[CheckResult]) -> list[dict[str, Any]]:
     """What stands before publication, with what it found by partition."""
     declared = {check.name: check for check in asset.checks}
     one = look.statuses[asset.key]
@@ -147,7 +147,8 @@ def checks(look: Look, asset: Asset, results: Sequence[CheckResult], pieces: Seq
             {
                 "name": result.name,
                 "wants": redacted(str(getattr(check, "wants", "") or "")) or ("" if result.passed else result.message),
-                "blocking": result.blocking,
+                # Whether a test of a builder's holds back is known once it has failed.
+                "blocking": result.blocking if not result.passed or asset.builder is None else None,
                 "passed": result.passed,
                 "strip": Markup(strip(disjoint(whole), width=240)),
                 "failed": extent(failed, 3) if not result.passed and asset.partitioned and failed else "",
@@ -164,7 +165,7 @@ def checks(look: Look, asset: Asset, results: Sequence[CheckResult], pieces: Seq
                 {
                     "name": name,
                     "wants": redacted(str(getattr(check, "wants", "") or "")),
-                    "blocking": bool(getattr(check, "blocking", True)),
+                    "blocking": None if check is None else check.blocking,
                     "passed": None,
                     "strip": "",
                     "failed": "",

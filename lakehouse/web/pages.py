@@ -184,7 +184,7 @@ class Pages:
             charts=assets.charts(look, asset, recent),
             graph=Markup(overview.graph_of(look, shown, links, here=asset)) if len(near) > 1 else None,
             left_out=len(near) - len(shown),
-            checks=assets.checks(look, asset, one.checks, pieces),
+            checks=assets.checks(look, asset, one.checks),
             columns=assets.columns(asset),
             schema=asset.schema.name if asset.schema else "",
             versions=assets.versions(asset, recent),
@@ -380,8 +380,12 @@ def pages_of(number: int) -> int:
 
 
 def _unbroken(text: str, mark: str) -> Markup:
-    """Text that is broken into lines at a mark alone, as long as what stands between is not too long for that."""
-    parts = (
-        Markup('<span class="nb">{}</span>' if len(one) <= _UNBROKEN else "{}").format(one) for one in text.split(mark)
-    )
-    return Markup(mark).join(parts)
+    """Text that is broken into lines after a mark alone, as long as what stands between is not too long for that."""
+    first, *rest = text.split(mark)
+    found = [first]
+    for one in rest:
+        # A comma belongs to what stands before it.
+        found[-1] += mark.rstrip()
+        found.append(one)
+    kept = (Markup('<span class="nb">{}</span>' if len(one) <= _UNBROKEN else "{}").format(one) for one in found)
+    return Markup(" ").join(kept)
