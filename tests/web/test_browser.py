@@ -7,6 +7,8 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lakehouse import Lakehouse
 from lakehouse.web.export import write_catalog
 from lakehouse.web.pages import Shown
 from lakehouse.web.server import Address, application
-from tests.support.requires import require
+from tests.support.needs import need
 from tests.support.toys import lakehouse_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -36,9 +38,9 @@ PAGES = [
 def browser() -> Iterator[Any]:
     """Debian's Chromium, or another one that is there."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    require("browser", found, "there is no Chromium: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as started:
+    need("browser", found is not None, "apt-get install chromium")
+    need("browser", find_spec("playwright") is not None, "pip install playwright")
+    with import_module("playwright.sync_api").sync_playwright() as started:
         # Chromium refuses to be sandboxed for root, as in a container.
         options = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         opened = started.chromium.launch(executable_path=found, args=options)
@@ -202,8 +204,8 @@ def test_a_command_can_be_copied(page: Any, base: str) -> None:
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
 def test_everybody_can_read_it(browser: Any, written: Path, scheme: str, width: int) -> None:
     """By the rules of axe: names, roles, contrast; and nothing is wider than a phone."""
-    folder = pytest.importorskip("axe_playwright_python", reason="axe is not installed").__path__[0]
-    axe = Path(folder, "axe.min.js").read_text(encoding="utf-8")
+    need("browser", find_spec("axe_playwright_python") is not None, "pip install axe-playwright-python")
+    axe = Path(import_module("axe_playwright_python").__path__[0], "axe.min.js").read_text(encoding="utf-8")
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce"
     )
