@@ -5,7 +5,8 @@
 
 A publication that others were ahead of is tried again on top of theirs. What matters is how often that was (`again`):
 it should not grow with the workers. Chunks are tiny, so that workers do nothing but publish: as bad as it can get.
-There are 1,000 on disk, and 100 on S3, which is a server of moto on this machine: how long it takes tells little.
+There are 1,000 on disk, and 100 on S3, unless it is said otherwise; S3 is a server of moto on this machine: how long it
+takes there tells little.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ def measured(root: str, workers: int, watch: Watch, pool: Executor, number: int)
         tried = sum(one.result() for one in each)
     if isinstance(pool, ThreadPoolExecutor):
         tried = len(TRIED) - before - 1
+    watch.note("chunks", number)
     watch.note("again", tried - number)
     table = DeltaLakeTable(Location.of(root), partitioned=True)
     assert table.scan().collect().height == 5 * (number + 1)

@@ -23,14 +23,15 @@ from harness import HERE, PEER
 
 SUBJECTS = {
     "backfill.py": (),
-    "large_step.py": (),
-    "many_rows.py": (),
+    "one_more_day.py": (),
     "history.py": (),
     "planning.py": (),
     "partitions.py": (),
     "concurrency.py": (),
     "cold_start.py": (),
+    "large_step.py": (),
     "where_time_goes.py": (),
+    "many_rows.py": (),
 }
 """Scripts beside this one, in the order of the results, with options."""
 
