@@ -9,6 +9,7 @@ from typing import Final
 from lakehouse.cli.commands import AssetKey, Json
 from lakehouse.cli.failures import ExitCode
 from lakehouse.display.page import Page
+from lakehouse.errors import LakehouseError
 
 
 def schemas(asset: AssetKey, /, *, json: Json = False) -> ExitCode:
@@ -64,5 +65,34 @@ def approve(asset: AssetKey, /, *, json: Json = False) -> ExitCode:
     return ExitCode.WELL
 
 
-COMMANDS: Final[dict[Callable[..., ExitCode], str]] = {approve: "ASSET"}
+def export(asset: AssetKey, /, *, json: Json = False) -> ExitCode:
+    """Write what an asset promises as an Open Data Contract (ODCS), for other tools.
+
+    That is its newest registered schema with descriptions, owners, checks and
+    freshness; before the first publication a draft. YAML, or JSON.
+
+    Examples:
+
+      lakehouse schemas export silver.flights > flights.odcs.yaml
+      lakehouse schemas export silver.flights --json
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    from lakehouse.schemas.odcs import to_odcs
+    from lakehouse.verbs import open_lakehouse
+
+    lake = open_lakehouse()
+    found, contracts = lake.graph[asset], lake.schemas
+    if found.external:
+        raise LakehouseError(f"{found.key} is external: what it holds is said by others")
+    contract = to_odcs(found, contracts.registry.latest(found.key), lake.table(found).uri, contracts.mode(found))
+    page = Page(sys.stdout)
+    if json:
+        page.json(contract)
+    else:
+        page.write(yaml.safe_dump(contract, sort_keys=False, allow_unicode=True, width=120))
+    return ExitCode.WELL
+
+
+COMMANDS: Final[dict[Callable[..., ExitCode], str]] = {approve: "ASSET", export: "ASSET"}
 """The commands below it, each with the pattern of what it takes."""

@@ -78,6 +78,18 @@ class TableSchema:
                 found.append(TableColumn(said.name, word, description=said.description))
         return cls(tuple(found))
 
+    @classmethod
+    def promised(cls, asset: Asset) -> TableSchema:
+        """The columns that an asset promises, before there are any."""
+        declared = () if asset.schema is None else asset.schema.columns
+        return cls(
+            tuple(
+                TableColumn(one.name, _word(one.dtype), one.nullable or not one.required, description=one.description)
+                for one in declared
+                if not one.pattern
+            )
+        )
+
     @cached_property
     def by_name(self) -> dict[str, TableColumn]:
         """The columns by their names."""
