@@ -573,7 +573,7 @@ def _failing_rows(asset: Asset, check: FrameCheck, frame: pl.LazyFrame, asked: S
 
 
 def _framed(asset: Asset, check: FrameCheck, rows: _Rows, failing: pl.DataFrame) -> _Finding:
-    whole = failing.columns == rows.frame.collect_schema().names()
+    whole = set(failing.columns) == set(rows.frame.collect_schema().names())
 
     def mark(held: pl.DataFrame) -> pl.Series:
         reason = pl.lit([check.name], dtype=pl.List(pl.String))

@@ -617,7 +617,7 @@ class DeltaLakeTable:
         if candidate.cut is not Cut.SHARED:
             adds = [file for file in candidate.files if not self.partitioned or not wanted.isdisjoint(file.rows)]
             return _Change(candidate, schema, tuple(adds))
-        pieces, gone = self._pieces(table, candidate, wanted)
+        pieces, gone = self._pieces(table, candidate, partitions, wanted)
         kept: list[StagedFile] = []
         own = {file.path: file for file in candidate.files}
         for group in grouped(pieces, absorb=absorb):
@@ -635,13 +635,17 @@ class DeltaLakeTable:
         return _Change(candidate, schema, comes, frozenset(gone - both))
 
     def _pieces(
-        self, table: DeltaTable | None, candidate: _Candidate, wanted: Set[str]
+        self, table: DeltaTable | None, candidate: _Candidate, partitions: PartitionSet, wanted: Set[str]
     ) -> tuple[list[Piece], set[str]]:
         """What a table is to consist of, and the files of which nothing stays."""
         pieces: list[Piece] = []
         gone: set[str] = set()
         if table is not None:
             there = self._files(table, None)
+            # A file that goes as a whole need not be read, nor be there.
+            covered = self._covered(there, partitions)
+            gone |= set(there.filter(covered)["path"])
+            there = there.filter(~covered)
             ordered = sorted(wanted)
             meets = [_meets(ordered, first, last) for first, last in there.select("first", "last").iter_rows()]
             shared = [path for path, met, first, last in zip(there["path"], meets, there["first"], there["last"],

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     chunk: int = Field(default=CHUNK, ge=1)
     workers: int = Field(default=4, ge=1)
     retention: str | None = None
-    shared_files: bool = False
+    shared_files: bool = True
     runner: str = THREADS
     work_pool: str | None = None
     queue: str | None = None

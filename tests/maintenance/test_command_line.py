@@ -99,6 +99,7 @@ def test_on_a_terminal_it_asks(project: Project, answers: Callable[[str], None],
 
 
 def test_retain(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", "false")
     project("refresh", "*", "-p", DAYS)
     project.write(DAILY.replace("VALUE = 1", "VALUE = 2"))
     project("refresh", "*", "-p", DAYS)

@@ -18,6 +18,7 @@ from lakehouse import Dynamic, Lakehouse, PartitionRange, bronze, silver
 from lakehouse.execution.as_of import load_as_of
 from lakehouse.lineage.provenance import Link
 from lakehouse.maintenance import Maintenance
+from lakehouse.settings import Settings
 from tests.maintenance.projects import REGIONS, open_project, outdated, refresh
 
 LATER = datetime.now(UTC) + timedelta(days=100)
@@ -27,9 +28,9 @@ DYNAMIC = REGIONS.replace('Static(["US", "EU"], column="region")', 'Dynamic("reg
 BOTH = ["bronze.sales", "silver.checked"]
 
 
-def _lake(folder: Path, source: str = DYNAMIC) -> Lakehouse:
+def _lake(folder: Path, source: str = DYNAMIC, **options: Any) -> Lakehouse:
     """Two partitions of each, built in one chunk."""
-    lake = open_project(folder, source)
+    lake = open_project(folder, source, **options)
     if "Dynamic" in source:
         lake.add_partitions("bronze.sales", ["US", "EU"])
     refresh(lake, None)
@@ -106,7 +107,7 @@ def test_lineage_of_a_side_that_was_not_renamed(tmp_path: Path) -> None:
 
 
 def test_of_what_only_others_of_a_publication_needed_nothing_is_kept(tmp_path: Path) -> None:
-    lake = _lake(tmp_path)
+    lake = _lake(tmp_path, settings=Settings(shared_files=False))
     _rename(lake, "US", "us")
     for asset in BOTH:
         lake.materialize(asset, "EU", engine="inline")

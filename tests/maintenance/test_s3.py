@@ -62,6 +62,7 @@ def _die_at(patch: pytest.MonkeyPatch, name: str, call: int) -> None:
 def test_a_move_that_was_killed_is_completed(
     tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch, name: str, call: int
 ) -> None:
+    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", "false")
     lake = _built(tmp_path, bucket)
     there = _objects(bucket, "bronze/readings")
     assert len(there) == 8, "six files of rows and two of the log"

@@ -149,7 +149,7 @@ def test_over_any_history_each_partition_has_its_newest_rows(history: list[Any])
             assert table.rows() == {str(_FIRST + timedelta(days=n)): 5 for n in sorted(expected)}
 
 
-def test_new_tables_of_a_lake_share_files_if_its_settings_say_so(
+def test_new_tables_of_a_lake_share_files_unless_its_settings_say_no(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @bronze(partitions=Daily("2000-01-01", column="day"))
@@ -162,10 +162,21 @@ def test_new_tables_of_a_lake_share_files_if_its_settings_say_so(
         lake.materialize(readings, days, engine="inline")
         return lake.table(readings).files()
 
+    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", "false")
     assert len(built(tmp_path / "before", "2000-01")) == 31
-    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", "true")
+    monkeypatch.delenv("LAKEHOUSE_SHARED_FILES")
     assert len(built(tmp_path / "before", "2000-02")) == 60
     assert len(built(tmp_path / "shared", "2000-01")) == 2, "one for each step"
+
+
+def test_what_is_replaced_as_a_whole_need_not_be_there(table: DeltaLakeTable) -> None:
+    publish(table, rows(range(10), "old"), days(range(10)))
+    (lost,) = files(table)
+    Path(lost.removeprefix("file://")).unlink()
+    with pytest.raises(StorageError, match=r"\.parquet"):
+        publish(table, rows([3], "new"), days([3]))  # the rows of the other nine would be gone
+    publish(table, rows(range(9), "new"), days(range(10)))
+    assert content(table) == {number: {"new"} for number in range(9)}
 
 
 def test_whoever_was_ahead_is_built_upon(table: DeltaLakeTable) -> None:
