@@ -130,7 +130,9 @@ class Attack:
         self.server, self.folder, self.place, self.engine = server, folder, place, engine
         self.chance = random.Random(seed)
         self.kind = self.chance.choice(["daily", "daily", "static", "dynamic", "multi"])
-        self.program: list[str] = [f"seed {seed}: {self.kind}"]
+        self.shared = seed % 2 == 0
+        """Whether small partitions share files."""
+        self.program: list[str] = [f"seed {seed}: {self.kind}, {'shared files' if self.shared else 'files apart'}"]
         keys = list(ODD_KEYS[:7])
         if self.kind in ("daily", "multi"):
             keys = list(partitions_of(self.kind, ()).all(NOW))
@@ -152,7 +154,7 @@ class Attack:
             "folder": str(self.folder),
             "storage": self.place.storage,
             "lineage": self.place.lineage,
-            "environment": self.place.environment,
+            "environment": {**self.place.environment, "LAKEHOUSE_SHARED_FILES": str(self.shared)},
             "said": str(self.folder / f"said-{self.number}"),
             "answer": str(self.folder / f"answer-{self.number}"),
             **more,

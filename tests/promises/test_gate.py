@@ -17,6 +17,12 @@ JANUARY = "2013-01-01...2013-01-31"
 BAD = date(2013, 1, 5)
 
 
+@pytest.fixture(autouse=True, params=["true", "false"], ids=["shared files", "files apart"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether small partitions share files."""
+    monkeypatch.setenv("LAKEHOUSE_SHARED_FILES", request.param)
+
+
 def test_one_bad_day_is_held_back_and_the_others_are_published(lake: Lakehouse, spoil: Callable[..., None]) -> None:
     spoil(negative=["2013-01-05"])
     with pytest.raises(MaterializationFailed, match=r"silver\.clean 2013-01-05 held back") as caught:
