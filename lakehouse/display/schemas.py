@@ -34,7 +34,7 @@ def schemas(
         return f"no schema of {asset.key} is registered: that is done when it is published"
     newest = versions[-1]
     parts: list[RenderableType] = [Text(f"{asset.key}: version {newest.number}, compatibility {mode}"), _table(newest)]
-    for one, changed in zip(reversed(versions), reversed(_changes(versions)), strict=True):
+    for one, changed in zip(reversed(versions), reversed(changes(versions)), strict=True):
         said = Text(f"\nversion {one.number}")
         if one.since is not None:
             said.append(f"  {stamp(one.since)}", QUIET)
@@ -55,7 +55,7 @@ def schemas_json(
 ) -> dict[str, Any]:
     """The same, for programs."""
     told: dict[str, Any] = {"asset": asset.key, "compatibility": str(mode), "versions": [], "stopped": None}
-    for one, changed in zip(versions, _changes(versions), strict=True):
+    for one, changed in zip(versions, changes(versions), strict=True):
         told["versions"].append(
             {
                 "number": one.number,
@@ -76,7 +76,7 @@ def schemas_json(
     return told
 
 
-def _changes(versions: Sequence[Registered]) -> list[list[Difference]]:
+def changes(versions: Sequence[Registered]) -> list[list[Difference]]:
     """How each version differs from the one before it."""
     return [[], *(differences(old.schema, new.schema) for old, new in pairwise(versions))]
 

@@ -624,7 +624,8 @@ def _pointers(fact: Fact) -> Iterator[Item]:
     sort = {"S": f"{fact.id}#{fact.asset}"}
     yield {"pk": {"S": f"run#{fact.run}"}, "sk": sort, **here}
     yield {"pk": {"S": f"kept#{fact.asset}"}, "sk": {"S": f"arrived#{fact.id}"}, **here}
-    yield {"pk": {"S": _RUNS}, "sk": {"S": fact.run}, **here}
+    if fact.run:
+        yield {"pk": {"S": _RUNS}, "sk": {"S": fact.run}, **here}
     if fact.version is not None:
         yield {"pk": {"S": f"version#{fact.asset}"}, "sk": {"S": _version_key(fact.version, fact.id)}, **here}
     if fact.status is Status.PUBLISHED:

@@ -104,7 +104,7 @@ class Fact(Record):
         asset: the asset's key
         status: the outcome
         partitions: which ones, as intervals
-        run: id of the run; attempt: 1 for the first try of the step
+        run: id of the run, empty where none did it; attempt: 1 for the first try of the step
         engine: what ran it
         flow_run: Prefect's flow run; task_run: Prefect's task run
         inputs: what was read, with the table versions

@@ -289,8 +289,10 @@ class SqliteLineage:
 
     def runs(self, limit: int, *, before: str | None = None) -> list[str]:
         """Ids of the newest runs that left a fact, newest first."""
-        older, values = ("", ()) if before is None else ("WHERE run < ?", (before,))
-        rows = self._select(f"SELECT run FROM facts {older} GROUP BY run ORDER BY run DESC LIMIT ?", *values, limit)
+        older, values = ("", ()) if before is None else ("AND run < ?", (before,))
+        rows = self._select(
+            f"SELECT run FROM facts WHERE run > '' {older} GROUP BY run ORDER BY run DESC LIMIT ?", *values, limit
+        )
         return [run for (run,) in rows]
 
     def news(self, mark: str) -> News:

@@ -122,7 +122,7 @@ class LineageReader(Protocol):
         ...
 
     def runs(self, limit: int, *, before: str | None = None) -> list[str]:
-        """Ids of the newest runs that left a fact, newest first.
+        """Ids of the newest runs that left a fact, newest first; what no run did is none of them.
 
         Parameters:
             limit: how many, at most

@@ -107,7 +107,7 @@ class MemoryLineage:
 
     def runs(self, limit: int, *, before: str | None = None) -> list[str]:
         """Ids of the newest runs that left a fact, newest first."""
-        found = {fact.run for fact in self._where(lambda fact: before is None or fact.run < before)}
+        found = {fact.run for fact in self._where(lambda fact: before is None or fact.run < before) if fact.run}
         return sorted(found, reverse=True)[:limit]
 
     def news(self, mark: str) -> News:
@@ -550,6 +550,8 @@ class LineageConformance:
         assert lineage.runs(3) == ["run-4", "run-3", "run-2"]
         assert lineage.runs(3, before="run-2") == ["run-1"]
         assert lineage.runs(3, before="run-1") == []
+        lineage.append([sample_fact(99, run="", asset="schemas.other")])
+        assert lineage.runs(9) == ["run-4", "run-3", "run-2", "run-1"]
 
     def test_the_news_are_what_was_written_since(self, lineage: LineageStore) -> None:
         lineage.append([sample_fact(1), sample_fact(2, asset="gold.other")])

@@ -12,11 +12,13 @@ from markupsafe import Markup
 from lakehouse.definitions.asset import Asset
 from lakehouse.definitions.builder import ShowsCode
 from lakehouse.display.formatting import clock, extent, partitioning, seconds
+from lakehouse.display.schemas import changes
 from lakehouse.drawing.state import Piece, State, disjoint
 from lakehouse.drawing.strips import bars, strip
 from lakehouse.durations import format_duration
 from lakehouse.lineage import CheckResult, Fact, Status
 from lakehouse.redaction import redacted
+from lakehouse.schemas.registry import EmbeddedRegistry
 from lakehouse.web.look import Look
 from lakehouse.web.text import first_line
 from lakehouse.web.words import short, spent
@@ -217,6 +219,24 @@ def _rules(asset: Asset) -> dict[str, list[str]]:
             words.append(f"{str(check).replace('_', ' ')} {said}".strip())
         found[name] = [redacted(word) for word in words]
     return found
+
+
+def schemas(look: Look, asset: Asset) -> list[dict[str, Any]]:
+    """The versions of the schema that was published, newest first, each with what differs from the one before."""
+    registry = look.lake.schemas.registry
+    if registry.uri != EmbeddedRegistry.uri:
+        return []  # nobody waits for another service to see a page
+    if not (found := registry.versions(asset.key)):
+        return []
+    return [
+        {
+            "number": one.number,
+            "since": one.since,
+            "columns": len(one.schema.columns),
+            "differs": [redacted(str(what)) for what in differs],
+        }
+        for one, differs in zip(found, changes(found), strict=True)
+    ][::-1]
 
 
 def versions(asset: Asset, recent: Sequence[Fact]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.web import links
 from lakehouse.web.look import Look, Looking
 from lakehouse.web.pages import Pages, Shown, pages_of
+from lakehouse.web.runs import newest
 from lakehouse.web.server import STATIC, static_file
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _former(root: Path) -> set[str]:
 def _files(lake: Lakehouse, shown: Shown, title: str) -> Iterator[tuple[str, bytes]]:
     """Every file: its name, and what is in it."""
     look = Looking(lake).look()
-    runs = {run: facts for run in lake.lineage_store.runs(_RUNS) if (facts := lake.lineage_store.run(run))}
+    runs = dict(newest(lake.lineage_store, _RUNS))
     most = max(_LEAST, min(_MOST, _ALL // max(len(lake.graph), 1)))
     partitions = [
         (asset, ordinal) for asset in lake.graph if asset.partitioned for ordinal in _worth_a_page(look, asset, most)

@@ -187,6 +187,7 @@ class Pages:
             checks=assets.checks(look, asset, one.checks),
             columns=assets.columns(asset),
             schema=asset.schema.name if asset.schema else "",
+            schemas=assets.schemas(look, asset),
             versions=assets.versions(asset, recent),
             history=[self._event(fact, links) for fact in recent],
             code=self._code(asset),
@@ -272,18 +273,17 @@ class Pages:
 
     def runs(self, look: Look, *, before: str | None = None) -> str:
         """The newest runs."""
-        store = look.lake.lineage_store
-        ids = store.runs(_RUNS + 1, before=before)
+        listed = runs.newest(look.lake.lineage_store, _RUNS + 1, before)
         links = Links.of(where.RUNS, self.there)
         running = {one.lease.run for one in look.standing if not one.over}
-        found = [runs.summary(look, run, store.run(run), links, running) for run in ids[:_RUNS]]
+        found = [runs.summary(look, run, facts, links, running) for run, facts in listed[:_RUNS]]
         return self._page(
             "runs",
             where.RUNS,
             look,
             runs=[one for one in found if one is not None],
             running=[overview.running(one) for one in look.standing if not one.over],
-            older=ids[_RUNS - 1] if len(ids) > _RUNS and not self.shown.exported else None,
+            older=listed[_RUNS - 1][0] if len(listed) > _RUNS and not self.shown.exported else None,
             newer=before is not None,
         )
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from lakehouse.display.formatting import ENDED, extent, of_pairs
 from lakehouse.drawing.state import State
-from lakehouse.lineage import Fact, Status
+from lakehouse.lineage import Fact, LineageReader, Status
 from lakehouse.redaction import redacted
 from lakehouse.web.links import Links
 from lakehouse.web.look import Look
@@ -18,6 +18,35 @@ from lakehouse.web.words import MARKS, spent
 
 LINES: Final = 80
 """So many assets of a run are shown over time."""
+
+
+_STEPS: Final = (Status.PUBLISHED, Status.REJECTED, Status.FAILED, Status.SKIPPED)
+"""What a step comes to; a run that left none of these only looked, or kept things in order."""
+
+_AT_A_TIME, _TIMES = 100, 10
+
+
+def newest(store: LineageReader, number: int, before: str | None = None) -> list[tuple[str, list[Fact]]]:
+    """The newest runs that did a step, with what they did, newest first.
+
+    Parameters:
+        store: where that is read
+        number: how many, at most
+        before: only of runs that began before this one
+    """
+    found: list[tuple[str, list[Fact]]] = []
+    for _ in range(_TIMES):
+        ids = store.runs(_AT_A_TIME, before=before)
+        for run in ids:
+            facts = store.run(run)
+            if any(fact.status in _STEPS for fact in facts):
+                found.append((run, facts))
+            if len(found) == number:
+                return found
+        if len(ids) < _AT_A_TIME:
+            break
+        before = ids[-1]
+    return found
 
 
 def summary(

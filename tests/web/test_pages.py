@@ -11,7 +11,7 @@ import pandera.polars as pa
 import polars as pl
 import pytest
 
-from lakehouse import Daily, Freshness, Lakehouse, PartitionRange, bronze, gold, silver, source
+from lakehouse import Asset, Daily, Freshness, Lakehouse, PartitionRange, bronze, gold, silver, source
 from lakehouse.checks import row_count
 from lakehouse.lineage import Lease, new_id
 from lakehouse.testing import MemoryLineage
@@ -135,6 +135,41 @@ def test_older_runs_are_a_page_further(lake: Lakehouse, pages: Pages, read: Read
     page = read(pages.runs(look, before=newest))
     assert [link for link in page.links if "runs/" in link] == [f"runs/{oldest}.html"]
     assert not [link for link in page.links if "before" in link]
+
+
+def test_what_only_looked_is_no_run(tmp_path: Path, pages: Pages, read: Read) -> None:
+    @source
+    def outside() -> str:
+        return "1"
+
+    @bronze
+    def raw(outside: Any) -> pl.LazyFrame:
+        return pl.LazyFrame({"n": [1]})
+
+    lake = Lakehouse([outside, raw], storage=tmp_path, lineage=MemoryLineage())
+    lake.observe()
+    assert "There was none yet" in read(pages.runs(Looking(lake).look())).text
+    lake.materialize("*", engine="inline")
+    assert len(read(pages.runs(Looking(lake).look())).all("table", "runs")[0].text.split("published")) == 3
+
+
+def numbers_of(frame: pl.DataFrame) -> Asset:
+    @bronze(code_version=str(frame.columns))
+    def numbers() -> pl.DataFrame:
+        return frame
+
+    return numbers
+
+
+def test_a_schema_that_changed_says_how(tmp_path: Path, pages: Pages, read: Read) -> None:
+    store = MemoryLineage()
+    for frame in (pl.DataFrame({"n": [1]}), pl.DataFrame({"n": [1], "wider": ["a"]})):
+        numbers = numbers_of(frame)
+        lake = Lakehouse([numbers], storage=tmp_path, lineage=store)
+        lake.materialize("*", engine="inline")
+    page = read(pages.asset(Looking(lake).look(), numbers))
+    assert "Versions of its schema" in page.text
+    assert "wider" in page.text
 
 
 def test_a_flow_run_is_linked_where_prefect_shows_it(look: Look, read: Read) -> None:
