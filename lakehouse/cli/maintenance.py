@@ -158,7 +158,8 @@ def maintain(
 
     That is: what `lakehouse state retain` removes, if a retention is said or set;
     files of killed runs; needless checkpoints of tables' logs; staging databases
-    that killed dbt runs left in Glue. Nothing younger than a day goes, nor what a
+    that killed dbt runs left in Glue; and a catalog that is set is told of tables
+    that it doesn't tell of as they are. Nothing younger than a day goes, nor what a
     run at work may read or has written, so that it can be called at any time.
 
     Examples:

@@ -222,7 +222,14 @@ def _by_outcome(partitions: Partitions, pieces: Pieces) -> tuple[Pieces, Partiti
     return tuple(sorted((*joined, *recent), key=lambda piece: attempt_order(piece[1]))), several
 
 
-_LESS: Mapping[str, Any] = {"inputs": (), "checks": (), "digests": "", "unchanged": (), "compared": None}
+_LESS: Mapping[str, Any] = {
+    "inputs": (),
+    "checks": (),
+    "columns": "",
+    "digests": "",
+    "unchanged": (),
+    "compared": None,
+}
 
 
 def _earlier(state: AssetState, asked: Collection[int], recent: int) -> tuple[tuple[PartitionSet, int, int], ...]:

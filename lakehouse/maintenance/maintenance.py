@@ -129,7 +129,8 @@ class Maintenance:
         That is what [Maintenance.retain][] removes, if a retention is said or set; what attempts that were killed had
         staged; checkpoints of tables' logs beyond the newest two and one of each 200 versions; and staging databases
         that dbt runs which were killed left in a catalog. Nothing younger than a day is removed, nor what a run that is
-        at work may read or has written. What can't be read is left as it is, and noted.
+        at work may read or has written. A catalog that doesn't tell of tables as they are is told. What can't be read
+        is left as it is, and noted.
 
         Parameters:
             targets: which assets; None: all

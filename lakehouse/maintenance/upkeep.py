@@ -40,6 +40,7 @@ def maintain(
         else:
             actions += found
     actions += _tidy_builders(work, assets, notes)
+    actions += _tell_catalog(work, assets, notes)
     title = f"maintain, and keep {retention}" if retention else "maintain"
     return Change(title, tuple(actions), tuple(notes), destructive=True)
 
@@ -70,6 +71,24 @@ def _tidy_builders(work: Workspace, assets: list[Asset], notes: list[str]) -> li
                 found.append(
                     Action(asset.builder.name, f"{one.what} removed, which a killed run left", do, (one.what,))
                 )
+    return found
+
+
+def _tell_catalog(work: Workspace, assets: list[Asset], notes: list[str]) -> list[Action]:
+    """What a catalog doesn't tell as it is: it was out of reach, or is new, or somebody changed it."""
+    contracts = work.lake.schemas
+    catalog = contracts.catalog
+    found: list[Action] = []
+    if catalog is None:
+        return found
+    for asset in assets:
+        try:
+            entry = contracts.entry(asset, work.table(asset)) if work.look(asset).state.present else None
+            if entry is not None and not catalog.tells(entry):
+                do = partial(catalog.put, entry)
+                found.append(Action(asset.key, "the catalog doesn't tell of it as it is, and will", do))
+        except LakehouseError as error:
+            notes.append(f"{asset.key}: left as it is in the catalog: {error.message}")
     return found
 
 

@@ -62,6 +62,14 @@ class Catalog(Protocol):
         """What is written in settings for it."""
         ...
 
+    def tells(self, table: CatalogTable) -> bool:
+        """Whether it tells of a table as it is, but for the number of its version.
+
+        Raises:
+            CatalogError: it can't be reached, or has something else by that name
+        """
+        ...
+
     def put(self, table: CatalogTable) -> None:
         """Have it tell of a table; one that is told of as it is stays.
 

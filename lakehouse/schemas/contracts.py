@@ -167,6 +167,19 @@ class SchemaContracts:
                 return _told(fact, "in_catalog", f"published, but not as it is in the catalog: {describe(error)}")
         return fact.model_copy(update={"cataloged": told})
 
+    def entry(self, asset: Asset, table: TableReader) -> CatalogTable | None:
+        """What a catalog is to tell of a table, by what was published last; None: there is no table.
+
+        Raises:
+            SchemaRegistryError, LineageError, StorageError: that can't be read
+        """
+        version = table.version()
+        if version is None:
+            return None
+        known = self.registry.latest(asset.key)
+        schema, number = (TableSchema.promised(asset), None) if known is None else (known.schema, known.number)
+        return CatalogTable.of(asset, table, schema, number, version)
+
     def recatalog(self, asset: Asset, table: TableReader, *, formerly: str) -> None:
         """Have a catalog tell of a table that bore another name.
 
@@ -176,9 +189,8 @@ class SchemaContracts:
         if self.catalog is None:
             return
         self.catalog.drop(formerly)
-        known, version = self.registry.latest(asset.key), table.version()
-        if known is not None and version is not None:
-            self.catalog.put(CatalogTable.of(asset, table, known.schema, known.number, version))
+        if (entry := self.entry(asset, table)) is not None:
+            self.catalog.put(entry)
 
     def complete(self, facts: Sequence[Fact]) -> list[Fact]:
         """Register what was published and, by a kill or a fault, not registered; the facts with its numbers.

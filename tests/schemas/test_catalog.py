@@ -199,6 +199,23 @@ def test_a_table_that_was_wiped_is_dropped_and_comes_again(open_lake: Callable[.
     assert table(lake) is not None
 
 
+def test_maintenance_makes_up_for_what_the_catalog_lacks(open_lake: Callable[..., Lakehouse], calls: list[str]) -> None:
+    open_lake(Flights, catalog=None).materialize("*")
+    lake = open_lake(Flights)
+    change = Maintenance(lake).maintain()
+    assert [action.about for action in change.actions] == ["silver.flights"]
+    assert table(lake) is None, "nothing is done until it is applied"
+    change.apply()
+    assert table(lake) is not None
+    calls.clear()
+    assert not Maintenance(lake).maintain()
+    assert calls == ["GetTable"]
+    glue: Any = boto3.client("glue")
+    glue.delete_table(DatabaseName=database(lake), Name="flights")
+    Maintenance(lake).maintain().apply()
+    assert table(lake) is not None
+
+
 @pytest.mark.parametrize("uri", ["glue", "sqlite:///x", "glue://a/b", "glue://?regoin=x"])
 def test_a_catalog_that_cannot_be_is_refused(uri: str) -> None:
     with pytest.raises(SettingsError, match="setting catalog"):

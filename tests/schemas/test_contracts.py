@@ -350,3 +350,22 @@ def test_the_error_arrives_whole_from_another_process(tmp_path: Path) -> None:
     error = SchemaBreak("no", refused="[]", hint="h")
     again: SchemaBreak = pickle.loads(pickle.dumps(error))
     assert (again.message, again.refused, again.hint, again.retryable) == ("no", "[]", "h", False)
+
+
+def test_where_what_is_registered_cannot_be_read_nothing_is_published_unseen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake_of(tmp_path, First).materialize("silver.flights")
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise SchemaRegistryError("the registry can't be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddedRegistry, "latest", down)
+        # What stays as it is needs no registry.
+        assert lake_of(tmp_path, First).materialize("silver.flights").ok
+        lake = lake_of(tmp_path, Less, {"n": [1]})
+        with pytest.raises(MaterializationFailed, match="the registry can't be reached"):
+            lake.materialize("silver.flights")
+    assert lake.lineage_store.facts("silver.flights")[-1].status is Status.FAILED
+    assert lake.load("silver.flights").collect().columns == ["n", "m"]

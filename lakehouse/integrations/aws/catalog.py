@@ -44,27 +44,20 @@ class GlueCatalog:
         """What is written in settings for it."""
         return glue_uri(self.prefix, self._client)
 
+    def tells(self, table: CatalogTable) -> bool:
+        """Whether it tells of a table as it is, but for the number of its version."""
+        with self._reaching(table.asset):
+            return self._look(table)[1]
+
     def put(self, table: CatalogTable) -> None:
         """Have it tell of a table; one that is told of as it is stays."""
-        if not table.uri.startswith("s3://"):
-            raise CatalogError(
-                f"{table.asset} lies at {table.uri}, where Athena can't read it",
-                hint="set LAKEHOUSE_STORAGE to s3://bucket/prefix, or leave the setting catalog out",
-            )
         with self._reaching(table.asset):
+            there, same = self._look(table)
             database, name = self._place(table.asset)
-            there = database.table(name)
-            if there is not None and _asset(there) != table.asset:
-                raise CatalogError(
-                    f"Glue has a table {database.database}.{name} already, which is something else than {table.asset}",
-                    hint='remove it there, or name other databases: LAKEHOUSE_CATALOG="glue://prefix_"',
-                )
-            wanted = _definition(name, table)
-            if there is None:
+            if not there:
                 database.create(f"{database.database}, as lakehouse publishes it")
-            elif _said(there) == _said(wanted):
-                return
-            database.put(wanted)
+            if not same:
+                database.put(_definition(name, table))
 
     def drop(self, asset: str) -> None:
         """Have it tell no longer of a table, if it does."""
@@ -73,6 +66,22 @@ class GlueCatalog:
             there = database.table(name)
             if there is not None and _asset(there) == asset:
                 database.drop_table(name)
+
+    def _look(self, table: CatalogTable) -> tuple[bool, bool]:
+        """Whether it is told of, and whether that is as it is."""
+        if not table.uri.startswith("s3://"):
+            raise CatalogError(
+                f"{table.asset} lies at {table.uri}, where Athena can't read it",
+                hint="set LAKEHOUSE_STORAGE to s3://bucket/prefix, or leave the setting catalog out",
+            )
+        database, name = self._place(table.asset)
+        there = database.table(name)
+        if there is not None and _asset(there) != table.asset:
+            raise CatalogError(
+                f"Glue has a table {database.database}.{name} already, which is something else than {table.asset}",
+                hint='remove it there, or name other databases: LAKEHOUSE_CATALOG="glue://prefix_"',
+            )
+        return there is not None, there is not None and _said(there) == _said(_definition(name, table))
 
     def _place(self, asset: str) -> tuple[Glue, str]:
         layer, _, name = asset.partition(".")
