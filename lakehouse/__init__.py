@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.definitions.asset import Asset, Context, Layer
-from lakehouse.definitions.compute import Here, Process, WorkPool
+from lakehouse.definitions.compute import GlueJob, Here, Process, WorkPool
 from lakehouse.definitions.decorators import bronze, gold, silver, source
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.policies import Freshness, Retry
@@ -67,6 +67,7 @@ __all__ = [
     "Every",
     "Freshness",
     "From",
+    "GlueJob",
     "Here",
     "Hourly",
     "Lakehouse",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from lakehouse.compute.place import Place
-from lakehouse.definitions.compute import Compute, Here, Process, WorkPool, read_compute
+from lakehouse.definitions.compute import Compute, GlueJob, Here, Process, WorkPool, read_compute
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import among
 from lakehouse.errors import SelectionError, SettingsError
@@ -59,6 +59,10 @@ def open_place(compute: Compute | None, settings: Settings) -> Place | None:
             from lakehouse.integrations.prefect.work_pool import PrefectWorkPool
 
             return PrefectWorkPool(compute)
+        case GlueJob():
+            from lakehouse.integrations.aws.glue import AwsGlueJob
+
+            return AwsGlueJob(compute)
         case _:
             assert_never(compute)
 

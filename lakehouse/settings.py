@@ -61,7 +61,8 @@ class Settings(BaseSettings):
         runner: where Prefect runs steps: ``threads``, or ``dask://host:port``, a Dask cluster's scheduler
         work_pool: the Prefect work pool that deployments run in
         compute: where functions are called, by selection, the last one counts: ``"here"``, ``"process"``, or
-            ``{ work_pool = "ecs-extract", cpu = 1024, memory = 2048 }``; it outweighs what assets declare
+            ``{ work_pool = "ecs-extract", cpu = 1024, memory = 2048 }``, or
+            ``{ glue_job = "cleanse", worker_type = "G.1X", workers = 2 }``; it outweighs what assets declare
         compatibility: what changes of a schema are to keep, by selection, the last one counts: ``full``, ``backward``,
             ``forward`` or ``none``; see [lakehouse.schemas.compatibility.Compatibility][]. By default ``full`` for
             assets that promise a schema, and ``none`` for others

@@ -315,7 +315,7 @@ def agree(key: str, wanted: Code, there: Code, where: str) -> None:
         if ours != theirs:
             raise CodeMismatch(
                 f"{key}: the orchestrator has {what} {ours or 'none'}, {where} has {theirs or 'none'}",
-                hint="build the image from the code that the orchestrator runs, and give the work pool that one",
+                hint="build the image, or the wheels, from the code that the orchestrator runs, and use these there",
             )
 
 

@@ -1,4 +1,4 @@
-"""Where an asset's function is called: here, in a process of its own, or in a Prefect work pool."""
+"""Where an asset's function is called: here, in a process of its own, in a Prefect work pool, or in a Glue job."""
 
 from __future__ import annotations
 
@@ -113,15 +113,75 @@ class WorkPool:
         return f"work pool {self.name}"
 
 
-Compute = Here | Process | WorkPool
+@final
+@dataclass(frozen=True)
+class GlueJob:
+    """The function is called in a run of an AWS Glue job: on Spark, if it takes Spark frames; else on its driver.
+
+    Parameters:
+        name: the job
+        worker_type: the kind of its workers, such as ``"G.1X"``; None: the job's own
+        workers: how many there are, the driver among them; None: the job's own number
+        timeout: seconds that it may take once it runs; it ends by itself then
+        pending: seconds until it has to run: Glue starts machines, and a job runs only so many times at once
+        arguments: more of the job's own arguments, by name; AWS shows them, so they bear no secrets
+
+    Raises:
+        DefinitionError: a name that can't be a job's, an argument that bears a secret, or a number that can't be
+
+    Examples:
+        >>> str(GlueJob("cleanse-flights", worker_type="G.1X", workers=2, timeout=1800))
+        'Glue job cleanse-flights'
+    """
+
+    name: str
+    worker_type: str | None = None
+    workers: int | None = None
+    timeout: float = TIMEOUT
+    pending: float = PENDING
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name or len(self.name) > 255:
+            raise DefinitionError(f"GlueJob({self.name!r}) can't be: that is no name of a Glue job")
+        if (self.worker_type is None) != (self.workers is None):
+            raise DefinitionError(
+                f"{self} is told the kind of its workers or their number alone, and Glue wants both or none",
+                hint='GlueJob(..., worker_type="G.1X", workers=2)',
+            )
+        if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 2):
+            raise DefinitionError(f"GlueJob(workers={self.workers!r}) can't be: it is a whole number, at least 2")
+        if "--order" in self.arguments:
+            raise DefinitionError("GlueJob(arguments=...) holds '--order', which is the library's own")
+        _check(self, {}, self.timeout, self.pending)
+        for name, value in self.arguments.items():
+            if not name.startswith("--") or not isinstance(value, str):
+                raise DefinitionError(
+                    f"GlueJob(arguments=...) holds {name!r}", hint='arguments are text, by names such as "--conf"'
+                )
+            if names_secret(name.lstrip("-").replace("-", "_")):
+                raise DefinitionError(
+                    f"GlueJob(arguments=...) names {name}, which bears a secret that others would see",
+                    hint="give the job's role the rights, or have the function read it from AWS Secrets Manager",
+                )
+
+    def __str__(self) -> str:
+        return f"Glue job {self.name}"
+
+
+Compute = Here | Process | WorkPool | GlueJob
 """Where a function is called."""
+
+_KINDS: Final[Mapping[str, type[WorkPool | GlueJob]]] = {"work_pool": WorkPool, "glue_job": GlueJob}
+"""Places that settings name by what they are, and then by their name."""
 
 
 def read_compute(given: str | Mapping[str, Any]) -> Compute:
     """What settings say of where functions are called.
 
     Parameters:
-        given: ``"here"``, ``"process"``, or a table with ``work_pool`` and what else a [WorkPool][] may be told
+        given: ``"here"``, ``"process"``, or a table with ``work_pool`` or ``glue_job``, and what else a [WorkPool][] or
+            a [GlueJob][] may be told
 
     Raises:
         DefinitionError: it can't be read
@@ -129,6 +189,8 @@ def read_compute(given: str | Mapping[str, Any]) -> Compute:
     Examples:
         >>> read_compute({"work_pool": "ecs-extract", "memory": 2048}).memory
         2048
+        >>> str(read_compute({"glue_job": "cleanse", "worker_type": "G.1X", "workers": 2}))
+        'Glue job cleanse'
         >>> read_compute("here")
         Here()
     """
@@ -136,17 +198,22 @@ def read_compute(given: str | Mapping[str, Any]) -> Compute:
         return Here()
     if given == "process":
         return Process()
-    if not isinstance(given, Mapping) or "work_pool" not in given:
+    named = [word for word in _KINDS if isinstance(given, Mapping) and word in given]
+    if not isinstance(given, Mapping) or len(named) != 1:
         raise DefinitionError(
-            f"{given!r} is no place to compute at", hint='"here", "process", or { work_pool = "name", memory = 2048 }'
+            f"{given!r} is no place to compute at",
+            hint='"here", "process", { work_pool = "name", memory = 2048 } or { glue_job = "name" }',
         )
-    known = {f.name for f in fields(WorkPool)} - {"name"}
-    more = {name: value for name, value in given.items() if name != "work_pool"}
+    (word,) = named
+    kind = _KINDS[word]
+    known = {f.name for f in fields(kind)} - {"name"}
+    more = {name: value for name, value in given.items() if name != word}
     for name in more.keys() - known:
         raise DefinitionError(
-            f"a work pool can't be told {name!r}; it can {', '.join(sorted(known))}", hint=nearest(name, known)
+            f"a {word.replace('_', ' ')} can't be told {name!r}; it can {', '.join(sorted(known))}",
+            hint=nearest(name, known),
         )
-    return WorkPool(given["work_pool"], **more)
+    return kind(given[word], **more)
 
 
 def _check(compute: Compute, env: Mapping[str, str], *seconds: float) -> None:

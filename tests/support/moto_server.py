@@ -1,5 +1,7 @@
 """An AWS of our own in a process of its own: prints its URL, then serves until its standard input ends.
 
+Given a folder, Glue's job runs are real processes that run there; see `moto_glue.py`.
+
 In the tests' process it could wait for ever: libraries that hold Python's lock while they wait for an answer keep a
 server in another thread from giving it.
 """
@@ -7,6 +9,7 @@ server in another thread from giving it.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from pathlib import Path
@@ -34,10 +37,15 @@ def main() -> None:
     from tests.support.moto_athena import install
 
     install()
+    if sys.argv[1:]:
+        from tests.support import moto_glue
+
+        moto_glue.install(Path(sys.argv[1]))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    print(f"http://{host}:{port}", flush=True)
+    os.environ["AWS_ENDPOINT_URL"] = f"http://{host}:{port}"
+    print(os.environ["AWS_ENDPOINT_URL"], flush=True)
     sys.stdin.read()
     server.stop()
 
