@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, final
 from lakehouse.io.layout import staged_folder
 
 if TYPE_CHECKING:
+    from lakehouse.io.delta import DeltaLakeTable
     from lakehouse.io.tables import Table, TableReader
 
 
@@ -35,8 +36,8 @@ class Scratch:
         self._table = table
         self._attempt = attempt
         self._near: str | None = None
+        self._far: DeltaLakeTable | None = None
         self._used = 0
-        self._far = False
 
     def near(self) -> Table:
         """A table of its own on this machine, not partitioned, that nothing is in yet."""
@@ -47,13 +48,16 @@ class Scratch:
         self._used += 1
         return open_table(self._near, str(self._used), partitioned=False)
 
-    def far(self) -> tuple[TableReader, str] | None:
-        """A table that all machines see, and a folder of it that nothing is in yet; None: there is none."""
-        if self._table is None:
+    def far(self) -> Table | None:
+        """Likewise, where all machines see it: below the table of what is made; None: it lies in no such place."""
+        from lakehouse.io.delta import DeltaLakeTable
+
+        table = self._table() if self._table is not None else None
+        if not isinstance(table, DeltaLakeTable):
             return None
+        self._far = table
         self._used += 1
-        self._far = True
-        return self._table(), f"{self._folder}/{self._used}"
+        return DeltaLakeTable(table.location.child(self._folder, str(self._used)), partitioned=False)
 
     @property
     def _folder(self) -> str:
@@ -65,8 +69,6 @@ class Scratch:
     def __exit__(self, *_: object) -> None:
         if self._near is not None:
             shutil.rmtree(self._near, ignore_errors=True)
-        if self._far and self._table is not None:
+        if self._far is not None:
             with suppress(Exception):  # it takes space, and goes with what killed runs leave behind
-                store = self._table().objects()
-                for page in store.list(self._folder):
-                    store.delete([one["path"] for one in page])
+                self._far.discard(f"{self._attempt}-scratch")

@@ -22,7 +22,7 @@ from lakehouse.errors import ComputeError, SchemaViolation, StepError, WrongFram
 from lakehouse.interrupts import next_of
 from lakehouse.io.scratch import Scratch
 from lakehouse.io.spark import SAME_EVERYWHERE, spark_session
-from lakehouse.io.tables import PARTITION, PinnedRows, TableReader
+from lakehouse.io.tables import PARTITION, PinnedRows, Table, TableReader
 from lakehouse.io.tokens import spans
 from lakehouse.partitions import PartitionSet
 
@@ -71,12 +71,15 @@ def to_spark(frame: pl.LazyFrame, scratch: Scratch) -> DataFrame:
     Parameters:
         frame: what to give
         scratch: where it is put down
+
+    Raises:
+        ComputeError: Spark runs on several machines, and there is no place that all of them see
     """
     from datetime import UTC, datetime
 
     from lakehouse.partitions import Unpartitioned
 
-    table, whole = scratch.near(), Unpartitioned().all(datetime.now(UTC))
+    table, whole = _place(spark_session(), scratch), Unpartitioned().all(datetime.now(UTC))
     table.publish(table.stage(frame, "given"), whole, payload="", since=None)
     pinned = table.pinned()
     assert pinned is not None
@@ -101,7 +104,7 @@ def _reachable(session: SparkSession, table: TableReader, paths: tuple[str, ...]
     """Where Spark finds files of a table: where they lie, if it can read there; else copies on this machine."""
     plain = [unquote(path) for path in paths]
     scheme = table.uri.partition("://")[0]
-    if scheme == "file" or _reads(session, scheme):
+    if scheme == "file" or _reads(session, scheme) or not _alone(session):
         return [_GLOB.sub(r"\\\1", f"{table.uri}/{path}") for path in plain]
     folder = Path(scratch.near().uri.removeprefix("file://"))
     folder.mkdir(parents=True)
@@ -163,10 +166,9 @@ def from_spark(frame: DataFrame, scratch: Scratch, promised: Mapping[str, Any], 
     for name, value in SAME_EVERYWHERE.items():
         if name.startswith("spark.sql.parquet."):
             session.conf.set(name, value)
-    table, folder = _place(session, scratch, where)
-    at = f"{table.uri}/{folder}".rstrip("/")
-    _computing(session, lambda: frame.write.mode("errorifexists").parquet(at))
-    listed = (str(one["path"]) for page in table.objects().list(folder or None) for one in page)
+    table = _place(session, scratch)
+    _computing(session, lambda: frame.write.mode("errorifexists").parquet(table.uri))
+    listed = (str(one["path"]) for page in table.objects().list() for one in page)
     files = tuple(sorted(path for path in listed if path.endswith(".parquet")))
     made = table.read(PinnedRows(None, columns, files))
     return restore(made, dict(_held_as_they_are(promised, made.collect_schema())))
@@ -216,14 +218,20 @@ def _leaves(kind: Any) -> Iterator[str]:
             yield str(kind["type"])
 
 
-def _place(session: SparkSession, scratch: Scratch, where: str) -> tuple[TableReader, str]:
+def _place(session: SparkSession, scratch: Scratch) -> Table:
     """Where a frame is put down: on this machine, if Spark runs on it alone."""
-    if session.sparkContext.master.startswith("local"):
-        return scratch.near(), ""
-    found = scratch.far()
+    found = scratch.near() if _alone(session) else scratch.far()
     if found is None:
-        raise ComputeError(f"{where}: Spark runs on several machines, and nobody knows a place that all of them see")
+        raise ComputeError(
+            "Spark runs on several machines, and there is no place that all of them see",
+            hint="keep tables on S3, or in a folder that all machines have",
+        )
     return found
+
+
+def _alone(session: SparkSession) -> bool:
+    """Whether Spark runs on this machine alone."""
+    return str(session.sparkContext.master).startswith("local")
 
 
 def _computing(session: SparkSession, compute: Callable[[], object]) -> None:

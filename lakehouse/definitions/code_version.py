@@ -504,7 +504,7 @@ def project_of(module: str) -> str:
 
 @functools.cache
 def installed(package: str) -> bool:
-    """Whether a package is the standard library's, or was installed beside it."""
+    """Whether a package is the standard library's, or was installed beside it, or is Spark's own where that lies."""
     if package == "__main__":
         return False
     if package in sys.stdlib_module_names:
@@ -513,6 +513,7 @@ def installed(package: str) -> bool:
     if file is None:
         return True
     places = tuple(sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib"))
+    places += tuple(filter(None, [os.environ.get("SPARK_HOME")]))
     return file.startswith(places) or not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 

@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from lakehouse import Daily, Lakehouse, PartitionRange, bronze, silver
 from lakehouse.errors import SchemaViolation, StepError, WrongFrame
-from lakehouse.io import PARTITION
+from lakehouse.io import PARTITION, spark_frames
 from lakehouse.io.frames import give, kind, take
 from lakehouse.io.scratch import Scratch
 from lakehouse.lineage import Status
@@ -109,6 +109,27 @@ def test_a_column_that_came_later_is_there(tmp_path: Path, *, shared: bool) -> N
     found = run.frame("silver.same").sort("day").collect()
     assert PARTITION not in found.columns
     assert found["more"].to_list() == [None] * 4 + ["x"] * 2
+
+
+def test_where_spark_has_several_machines_all_of_them_see_what_is_put_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+
+    def place(session: Any, scratch: Scratch) -> Any:
+        places.append((found := before(session, scratch)).uri)
+        return found
+
+    before = spark_frames._place
+    monkeypatch.setattr(spark_frames, "_alone", lambda session: False)
+    monkeypatch.setattr(spark_frames, "_place", place)
+    lake = lake_in(tmp_path)
+    run = lake.materialize("+silver.counts", "2013-01-01").raise_on_failure()
+    assert run.frame("silver.counts").collect()["n"].to_list() == [2]
+    table = lake.table(lake.graph["silver.counts"])
+    assert [uri.startswith(f"{table.uri}/_staged-") for uri in places] == [True]
+    # It is gone, as what is staged beside it is not: that was published.
+    assert not list((tmp_path / "data").rglob("*-scratch"))
 
 
 def test_an_asset_is_tried_out_on_a_laptop() -> None:

@@ -64,5 +64,4 @@ def make_job(
 
 def runs_of(job: str) -> list[dict[str, Any]]:
     """The runs of a job, as AWS tells of them."""
-    found: list[dict[str, Any]] = boto3.client("glue").get_job_runs(JobName=job)["JobRuns"]
-    return found
+    return [dict(run) for run in boto3.client("glue").get_job_runs(JobName=job)["JobRuns"]]

@@ -15,7 +15,6 @@ from itertools import pairwise
 
 from lakehouse.errors import ComputeError
 from lakehouse.execution.carry_out import carry_out
-from lakehouse.project import find_modules
 from lakehouse.redaction import logger
 from lakehouse.settings import load_settings
 
@@ -36,5 +35,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = [value for name, value in pairwise(given) if name == "--order"]
     if not named:
         raise ComputeError("this run was given no order", hint='GlueJob("...") on an asset starts it with one: --order')
-    find_modules()
     carry_out(named[0], load_settings().storage_options or None, alone=True)
