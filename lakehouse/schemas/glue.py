@@ -84,8 +84,6 @@ def from_glue(word: str) -> pl.DataType:
         if name == "struct":
             pairs = [part.partition(":") for part in parts]
             return pl.Struct({label.strip(): from_glue(kind) for label, _, kind in pairs})
-        if name == "map" and len(parts) == 2:
-            return pl.Map(from_glue(parts[0]), from_glue(parts[1]))
     elif name in _PLAIN:
         return _PLAIN[name]
     elif found := re.fullmatch(r"decimal\((\d+),\s*(\d+)\)", name):

@@ -19,6 +19,7 @@ from lakehouse.errors import SettingsError
 from lakehouse.integrations.aws.clients import GlueClient
 from lakehouse.maintenance import Maintenance
 from lakehouse.registries import open_catalog
+from lakehouse.schemas.glue import to_glue
 from lakehouse.settings import load_settings
 
 pytestmark = pytest.mark.aws
@@ -214,6 +215,10 @@ def test_maintenance_makes_up_for_what_the_catalog_lacks(open_lake: Callable[...
     glue.delete_table(DatabaseName=database(lake), Name="flights")
     Maintenance(lake).maintain().apply()
     assert table(lake) is not None
+
+
+def test_maps_have_a_word_there() -> None:
+    assert to_glue(pl.Map(pl.String, pl.List(pl.Int64)), where="x") == "map<string,array<bigint>>"
 
 
 @pytest.mark.parametrize("uri", ["glue", "sqlite:///x", "glue://a/b", "glue://?regoin=x"])
