@@ -20,6 +20,8 @@ LINES: Final = 80
 """So many assets of a run are shown over time."""
 
 
+_LAID: Final = (State.STALE.mark, State.PUBLISHED.mark, State.HELD.mark, State.FAILED.mark)
+
 _STEPS: Final = (Status.PUBLISHED, Status.REJECTED, Status.FAILED, Status.SKIPPED)
 """What a step comes to; a run that left none of these only looked, or kept things in order."""
 
@@ -91,7 +93,8 @@ def _line(facts: Sequence[Fact], began: datetime, ended: datetime, width: int = 
         wide = max((fact.finished - fact.started).total_seconds() / total * width, 1.5)
         mark = MARKS.get(fact.status, State.MISSING.mark)
         paths[mark] = paths.get(mark, "") + f"M{x:.1f} 5h{wide:.1f}"
-    order = sorted(paths, key=lambda mark: mark in (State.FAILED.mark, State.HELD.mark))
+    # What was skipped has the time of the step that published the rest; what went wrong is covered by nothing.
+    order = sorted(paths, key=lambda mark: _LAID.index(mark) if mark in _LAID else 0)
     shapes = "".join(f'<path class="{mark}" d="{paths[mark]}"/>' for mark in order)
     return f'<svg class="strip" viewBox="0 0 {width} 10" preserveAspectRatio="none" aria-hidden="true">{shapes}</svg>'
 
