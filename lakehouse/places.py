@@ -10,7 +10,10 @@ from lakehouse.definitions.compute import Compute, GlueJob, Here, Process, WorkP
 from lakehouse.definitions.graph import AssetGraph
 from lakehouse.definitions.selection import among
 from lakehouse.errors import SelectionError, SettingsError
+from lakehouse.redaction import logger
 from lakehouse.settings import Settings
+
+log = logger("lakehouse")
 
 
 def computes(graph: AssetGraph, settings: Settings) -> dict[str, Compute]:
@@ -29,6 +32,9 @@ def computes(graph: AssetGraph, settings: Settings) -> dict[str, Compute]:
             keys = among(graph, selection)
         except SelectionError as error:
             raise SettingsError(f"the setting compute: {error.message}", hint=error.hint) from None
+        if not keys:
+            # Settings may be for several lakehouses; but what is misspelt would run where it was not meant to.
+            log.warning("the setting compute names %r, which is none of the assets here", selection)
         called = [key for key in keys if not graph[key].external and graph[key].builder is None]
         compute = read_compute(given)
         if keys and not called and not isinstance(compute, Here):

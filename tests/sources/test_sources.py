@@ -310,6 +310,29 @@ def test_a_key_is_found_in_every_name_that_is_made_of_it(data: st.DataObject) ->
     assert Pattern(sure).keys(plain, whose) == (key,)
 
 
+def test_files_of_whatever_name_are_found_and_read() -> None:
+    names = [
+        "a b",
+        "100%",
+        "a#b",
+        "a?b",
+        "ü 🛫",
+        "a%20b",
+        "[x]",
+        "{y}",
+        "q'uote\"",
+        "semi;colon",
+        "back\\slash",
+        ".hidden",
+        "-",
+    ]
+    Path("in").mkdir()
+    for name in names:
+        Path("in", name).write_text(name)
+    files = Files("in/*").by_partition(Unpartitioned())[""]
+    assert {file.name: file.read().decode() for file in files} == {name: name for name in names}
+
+
 def test_a_name_that_can_be_read_in_two_ways_is_refused() -> None:
     Path("in").mkdir()
     Path("in/EU2.csv").write_text("x")
