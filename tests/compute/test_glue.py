@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -44,6 +44,8 @@ def lake(account: str, tmp_path: Path) -> Iterator[PlacedLakehouse]:
 
 @pytest.mark.slow
 class TestGlueJob(PlaceConformance):
+    hurry: ClassVar[float] = 20.0
+
     @pytest.fixture
     def place(self, account: str) -> Place:
         return AwsGlueJob(GlueJob(make_job()))
@@ -128,14 +130,14 @@ def test_what_the_function_raises_is_told_and_not_what_glue_says(lake: PlacedLak
     assert "_happen(told.get(day" in str(result.cause.__cause__)
 
 
-@pytest.mark.slow
 def test_glue_ends_what_takes_longer_than_its_timeout(lake: PlacedLakehouse, tmp_path: Path) -> None:
-    tell(tmp_path, "spin")
-    job = make_job()
-    lake.elsewhere = AwsGlueJob(GlueJob(job, timeout=3600, arguments={"--minute": "0.3"}))
+    script = tmp_path / "slow.py"
+    script.write_text("import time\n\ntime.sleep(600)\n")
+    job = make_job(script=script)
+    lake.elsewhere = AwsGlueJob(GlueJob(job, timeout=3600, arguments={"--minute": "0.02"}))
     result = bad_end(lake)
     assert "ended as TIMEOUT: it took longer than its 60 minutes" in str(result.error)
-    assert gone(pid(tmp_path))
+    assert [run["JobRunState"] for run in runs_of(job)] == ["TIMEOUT"]
 
 
 @pytest.mark.slow
@@ -159,9 +161,10 @@ def test_somebody_stops_it(lake: PlacedLakehouse, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_is_lost(lake: PlacedLakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glue, "_GRACE", 1.0)
-    tell(tmp_path, "kill")
-    job = make_job()
-    lake.elsewhere = AwsGlueJob(GlueJob(job, timeout=5, pending=15, arguments={"--lost": "yes"}))
+    script = tmp_path / "lost.py"
+    script.write_text("import os, signal\n\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    job = make_job(script=script)
+    lake.elsewhere = AwsGlueJob(GlueJob(job, timeout=1, pending=4, arguments={"--lost": "yes"}))
     result = bad_end(lake)
     assert isinstance(result.cause, ComputeError)
     assert "was still RUNNING after its deadline: it is lost, or hangs; it was stopped" in str(result.error)

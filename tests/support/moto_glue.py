@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def install(folder: Path) -> None:
             run = self.glue_backend.get_job_run(name, id)
             if run.status in ("STARTING", "RUNNING"):
                 run.status = "STOPPING"
-                os.killpg(run.process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # of one that is lost
+                    os.killpg(run.process.pid, signal.SIGTERM)
                 stopped.append({"JobName": name, "JobRunId": id})
         return ActionResult({"SuccessfulSubmissions": stopped, "Errors": []})
 
