@@ -59,7 +59,7 @@ schemas = st.lists(columns, unique_by=lambda column: column.name, max_size=5).ma
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(schemas)
 def test_what_is_said_in_avro_is_avro_and_comes_back_as_it_was(schema: TableSchema) -> None:
     said = to_avro("silver.flights", schema)
@@ -117,7 +117,7 @@ simple = st.lists(
 ).map(lambda found: TableSchema(tuple(found)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(simple, simple)
 def test_whatever_passes_here_passes_avro_too(old: TableSchema, new: TableSchema) -> None:
     old_said, new_said = to_avro("a.b", old), to_avro("a.b", new)

@@ -101,7 +101,7 @@ def test_a_contract_says_what_an_asset_promises(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(schemas)
 def test_columns_of_all_types_make_a_contract(schema: Any) -> None:
     VALIDATOR.validate(to_odcs(flights, Registered(3, schema), "s3://lake/silver/flights", Compatibility.FULL))
