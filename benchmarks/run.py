@@ -2,8 +2,9 @@
 
     make bench
 
-Some subjects alone: `python benchmarks/run.py --only backfill large_step --repeats 1`. One that takes long is cut down
-by its options below, so that all of it takes less than half an hour on two cores that are free.
+Some subjects alone: `python benchmarks/run.py --only backfill large_step --repeats 1`; what was measured of the others
+before stays, with when that was. One that takes long is cut down by its options below, so that all of it takes less
+than half an hour on two cores that are free.
 """
 
 from __future__ import annotations
@@ -76,13 +77,24 @@ def about(script: Path) -> tuple[str, str]:
 def measured(script: Path, options: tuple[str, ...]) -> str:
     """A subject's section."""
     began = time.monotonic()
+    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load {os.getloadavg()[0]:.0f}"
     done = subprocess.run([sys.executable, script, *options], stdout=subprocess.PIPE, text=True)
     found = done.stdout.strip() if done.returncode == 0 else f"It failed with exit code {done.returncode}."
     first, rest = about(script)
-    title = script.stem.replace("_", " ").capitalize()
     command = " ".join(["python", f"benchmarks/{script.name}", *options])
-    took = f"`{command}` ({(time.monotonic() - began) / 60:.1f} minutes)"
-    return "\n\n".join(part for part in (f"## {title}", first, rest, took, found) if part)
+    took = f"`{command}` ({when}; {(time.monotonic() - began) / 60:.1f} minutes)"
+    return "\n\n".join(part for part in (title(script.name), first, rest, took, found) if part)
+
+
+def title(name: str) -> str:
+    """The heading of a subject."""
+    return f"## {Path(name).stem.replace('_', ' ').capitalize()}"
+
+
+def kept(results: Path) -> dict[str, str]:
+    """The sections that were written before, by their headings."""
+    _, *sections = ("\n" + (results.read_text() if results.exists() else "")).split("\n## ")
+    return {f"## {text.partition(chr(10))[0]}": f"## {text.strip()}" for text in sections}
 
 
 def promised(name: str) -> str:
@@ -120,16 +132,13 @@ def main() -> None:
         " DeltaLakePolarsIOManager, with `partition_expr` as its documentation has it.",
         *(promised(name) for name in PROMISES),
     ]
-    there = [name for name in SUBJECTS if (HERE / name).exists()]
-    chosen = [name for name in there if not given.only or Path(name).stem in given.only]
-    sections: list[str] = []
-    for number, name in enumerate(chosen, start=1):
+    chosen = [name for name in SUBJECTS if not given.only or Path(name).stem in given.only]
+    sections = kept(HERE / "RESULTS.md")
+    for name in chosen:
         repeated = ("--repeats", given.repeats) if given.repeats and name != "where_time_goes.py" else ()
-        sections.append(measured(HERE / name, (*SUBJECTS[name], *repeated)))
-        left = [Path(name).stem for name in there if name not in chosen[:number]]
-        took = f"All of it took {(time.monotonic() - began) / 60:.0f} minutes."
-        missing = f"Left out: {', '.join(left)}." if left else ""
-        parts = [*head, took, missing, *sections, *promises]
+        sections[title(name)] = measured(HERE / name, (*SUBJECTS[name], *repeated))
+        took = f"What was measured then took {(time.monotonic() - began) / 60:.0f} minutes."
+        parts = [*head, took, *(sections.get(title(one), "") for one in SUBJECTS), *promises]
         (HERE / "RESULTS.md").write_text("\n\n".join(part for part in parts if part) + "\n")
 
 
