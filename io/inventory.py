@@ -85,6 +85,7 @@ class Inventory:
         complete: whether the log still goes back to the first version; if not, files may seem to be in nobody's use
         others: the versions that something else has made
         lost: the files of rows that versions have and that are not there any more
+        columns: the names of the columns, from which version on
     """
 
     made: tuple[datetime, ...]
@@ -92,6 +93,16 @@ class Inventory:
     complete: bool
     others: tuple[int, ...] = ()
     lost: tuple[StoredFile, ...] = ()
+    columns: tuple[tuple[int, tuple[str, ...]], ...] = ()
+
+    @property
+    def undigested(self) -> bool:
+        """Whether the table has, or had, columns that no digest tells of: those that begin with an underscore."""
+        return any(name.startswith("_") for _, names in self.columns for name in names)
+
+    def columns_at(self, version: int) -> tuple[str, ...]:
+        """The names of the columns at a version."""
+        return next((names for since, names in reversed(self.columns) if since <= version), ())
 
     def lacks(self, version: int, first: str, last: str) -> bool:
         """Whether a version lacks a file that had rows of partitions between two tokens."""
@@ -140,7 +151,17 @@ def inventory(table: DeltaLakeTable) -> Inventory:
         _is_complete(commits),
         tuple(version for version, actions in commits if is_of_others(info_of(actions))),
         tuple(lost),
+        tuple(_columns(commits)),
     )
+
+
+def _columns(commits: Sequence[tuple[int, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The names of the columns, from each version on that says so."""
+    for version, actions in commits:
+        for action in actions:
+            if "metaData" in action:
+                fields = json.loads(action["metaData"]["schemaString"])["fields"]
+                yield version, tuple(field["name"] for field in fields if field["name"] != PARTITION)
 
 
 _NEVER = datetime.fromtimestamp(0, UTC)

@@ -179,7 +179,9 @@ def _each_token(column: pl.Expr, of: Callable[[object], str | None]) -> pl.Expr:
         tokens = pl.Series([of(value) for value in different], dtype=pl.String)
         if len(different) == 1 and not values.null_count():  # as where rows come in order
             return tokens.new_from_index(0, len(values))
-        return values.replace_strict(different, tokens, default=None, return_dtype=pl.String)
+        # By a name of ours: polars takes that of a series for a pattern, if it looks like one.
+        found = values.alias("value").replace_strict(different, tokens, default=None, return_dtype=pl.String)
+        return found.alias(values.name)
 
     return column.map_batches(each, return_dtype=pl.String, is_elementwise=True)
 

@@ -9,7 +9,7 @@ from lakehouse.errors import StorageError
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, Status
 from lakehouse.lineage.table_log import facts_in_log
-from lakehouse.lineage.unchanged import Asked, renamed_since, unchanged
+from lakehouse.lineage.unchanged import Asked, same_until
 from lakehouse.partitions import PartitionSet
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def load_as_of(table: TableReader, asset: Asset, partitions: PartitionSet | None
     """
     import polars as pl
 
+    from lakehouse.io.columns import columns
     from lakehouse.io.inventory import inventory_of, lacks_files
     from lakehouse.io.tokens import spans
 
@@ -45,10 +46,9 @@ def load_as_of(table: TableReader, asset: Asset, partitions: PartitionSet | None
         forgotten = asset.partitions.union(part for part, fact in then.gone if fact.status is Status.FORGOTTEN)
         partitions = asset.partitions.possible(then.present | forgotten)
     known = partitions.partitions
-    fixed = partitions - renamed_since(known, log, version)
-    (found,) = unchanged(known, log, [Asked(version, fixed)], there.others)
+    (found,) = same_until(known, log, [Asked(version, partitions)], there.others, exact=there.undigested)
     lies: dict[int, list[PartitionSet]] = {}
-    for part, until in ((partitions - fixed, version), *found):
+    for part, until in found:
         for span in part.spans:
             piece = PartitionSet(known, (span,))
             ends = [(first, last) for first, last in spans(piece)]
@@ -64,4 +64,9 @@ def load_as_of(table: TableReader, asset: Asset, partitions: PartitionSet | None
                 )
             lies.setdefault(where, []).append(piece)
     frames = [load(table, asset, known.union(pieces), version=at) for at, pieces in sorted(lies.items())]
-    return pl.concat(frames, how="diagonal") if frames else load(table, asset, known.empty())
+    if not frames:
+        return load(table, asset, known.empty())
+    rows = pl.concat(frames, how="diagonal")
+    # A newer version may have more columns; their names at that one, in their order, are what was asked for.
+    has = set(rows.collect_schema().names())
+    return rows.select(columns(name for name in there.columns_at(version) if name in has))

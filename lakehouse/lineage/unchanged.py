@@ -34,7 +34,12 @@ Until = tuple[PartitionSet, int | None]
 
 
 def unchanged(
-    partitions: Partitions, facts: Collection[Fact], asked: Sequence[Asked], others: Collection[int] = ()
+    partitions: Partitions,
+    facts: Collection[Fact],
+    asked: Sequence[Asked],
+    others: Collection[int] = (),
+    *,
+    exact: bool = False,
 ) -> list[list[Until]]:
     """Until which version rows stayed what they were at a version.
 
@@ -43,6 +48,7 @@ def unchanged(
         facts: what its table's log tells: what it lacks would seem never to have happened
         asked: of which partitions, at which version
         others: the versions that something else has made: whatever it did
+        exact: whether what was published again as it was has changed, too: there are columns that no digest tells of
 
     Returns:
         for each that was asked, in its order, the partitions that changed at the same version, or never
@@ -51,7 +57,10 @@ def unchanged(
     newest_first = sorted(rows_of(under_new_keys(kept)), key=order_of, reverse=True)
     changes: list[tuple[int, tuple[tuple[int, int], ...]]] = [(version, ((-_FAR, _FAR),)) for version in others]
     for place, fact in enumerate(newest_first):
-        if changed := changed_by(partitions, newest_first, place):
+        # What something else did in between isn't what it was compared with.
+        differs = not fact.renamed and (exact or any((fact.compared or 0) < v < order_of(fact)[0] for v in others))
+        changed = partitions.from_pairs(fact.partitions) if differs else changed_by(partitions, newest_first, place)
+        if changed:
             changes.append((order_of(fact)[0], changed.spans))
     changes.sort(reverse=True)
     next_change, at = _Latest(), 0
@@ -67,6 +76,46 @@ def unchanged(
             for low, high, version in next_change.within(span):
                 parts.setdefault(None if version is None else version - 1, []).append((low, high))
         found[number] = [(PartitionSet(partitions, tuple(spans)), until) for until, spans in parts.items()]
+    return found
+
+
+def same_until(
+    partitions: Partitions,
+    facts: Collection[Fact],
+    asked: Sequence[Asked],
+    others: Collection[int] = (),
+    *,
+    exact: bool = False,
+) -> list[list[Until]]:
+    """As [unchanged][], by the keys that partitions had at the version: until one got another key, at the longest.
+
+    Parameters:
+        partitions: how the asset is partitioned
+        facts: what its table's log tells
+        asked: of which partitions, at which version, by the keys that they had then
+        others: the versions that something else has made
+        exact: see [unchanged][]
+    """
+    fixed = [Asked(one.version, one.partitions - renamed_since(partitions, facts, one.version)) for one in asked]
+    found = unchanged(partitions, facts, fixed, others, exact=exact)
+    renames = sorted(((order_of(f)[0], f) for f in facts if f.renamed), key=lambda one: one[0])
+    for one, never, parts in zip(asked, fixed, found, strict=True):
+        left = one.partitions - never.partitions
+        for version, rename in renames:
+            if not left:
+                break
+            if version <= one.version:
+                continue
+            keys = (key for pair in rename.renamed for key in pair)
+            here = left & partitions.union(partitions.from_pairs([(key, key)]) for key in keys)
+            if not here:
+                continue
+            left = left - here
+            before = [fact for fact in facts if order_of(fact)[0] < version]
+            (then,) = unchanged(
+                partitions, before, [Asked(one.version, here)], [v for v in others if v < version], exact=exact
+            )
+            parts.extend((part, version - 1 if until is None else until) for part, until in then)
     return found
 
 

@@ -16,7 +16,7 @@ from lakehouse.errors import LakehouseError, StepError, StorageError, count
 from lakehouse.lineage.reads import Read
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import facts_in_log
-from lakehouse.lineage.unchanged import Asked, renamed_since, unchanged
+from lakehouse.lineage.unchanged import Asked, same_until
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.wording import files_of
 from lakehouse.maintenance.workspace import KnownAsset, Workspace
@@ -210,10 +210,9 @@ def _pins(asset: Asset, known: KnownAsset, there: Inventory, reads: Mapping[int,
             # It isn't known which of its files hold what was read.
             pins.append(_Pin(version, None))
             continue
-        read, renamed = partitions.from_pairs(pairs), renamed_since(partitions, log, version)
-        pins.append(_Pin(version, read & renamed))
-        asked.append(Asked(version, read - renamed))
-    for one, found in zip(asked, unchanged(partitions, log, asked, there.others), strict=True):
+        asked.append(Asked(version, partitions.from_pairs(pairs)))
+    until_when = same_until(partitions, log, asked, there.others, exact=there.undigested)
+    for one, found in zip(asked, until_when, strict=True):
         for part, until in found:
             if until is not None:
                 # A release that kept no other version than that which was read may have removed this one.

@@ -14,7 +14,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 
 def start_worker(pool: str, log: Path, *, kind: str = "process", **environment: str) -> subprocess.Popen[bytes]:
@@ -51,8 +51,7 @@ def pool(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     try:
         yield name
     finally:
-        worker.terminate()
-        worker.wait(60)
+        end(worker)
 
 
 @pytest.fixture(scope="module")
@@ -84,5 +83,4 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             )
         yield url
     finally:
-        server.terminate()
-        server.wait(60)
+        end(server)

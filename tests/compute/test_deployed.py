@@ -16,6 +16,7 @@ from tests.prefect.conftest import plain as plain
 from tests.prefect.conftest import shop as shop
 from tests.prefect.test_worker import runs_of, wait
 from tests.prefect.test_worker import server as server
+from tests.support.waiting import end
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -73,8 +74,7 @@ def test_what_starts_by_a_schedule_or_an_event_has_its_bronze_made_in_the_pool(
         event = wait("the refresh after an event", lambda: ended("refresh-bronze.orders"), [log], 400)
         started = wait("the scheduled refresh", lambda: ended("refresh-bronze.ticks"), [log], 400)
     finally:
-        worker.terminate()
-        worker.wait(60)
+        end(worker)
     assert started.created_by is not None
     assert started.created_by.type == "SCHEDULE"
     assert event.created_by is not None

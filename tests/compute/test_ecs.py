@@ -22,7 +22,7 @@ from lakehouse.integrations.prefect.work_pool import PrefectWorkPool
 from lakehouse.lineage import Status
 from lakehouse.testing.places import PlacedLakehouse, doubled, read, script_in
 from tests.compute.conftest import start_worker
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.aws, pytest.mark.xdist_group("prefect")]
 
@@ -87,8 +87,7 @@ def aws(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             try:
                 yield pool
             finally:
-                worker.terminate()
-                worker.wait(60)
+                end(worker)
                 server.stdin.close()
 
 

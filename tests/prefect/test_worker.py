@@ -26,7 +26,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from lakehouse.verbs import open_lakehouse
 from tests.prefect.conftest import Shop, make_pool
-from tests.support.waiting import eventually
+from tests.support.waiting import end, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -79,8 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyncPrefectClie
                 wait("the server", lambda: None if client.api_healthcheck() else True, [log])
                 yield client
         finally:
-            process.terminate()
-            process.wait(60)
+            end(process)
 
 
 def runs_of(client: SyncPrefectClient, deployment: str) -> list[FlowRun]:
@@ -121,8 +120,7 @@ def test_a_schedule_fires_and_what_is_downstream_follows_each_publication(
         by_hand("materialize", "bronze.orders", "--partitions", "2013-01-02")
         follow = wait("the refresh that follows new content", lambda: ended("refresh-gold.total", 2), [log])
     finally:
-        worker.terminate()
-        worker.wait(60)
+        end(worker)
 
     def seen(run: FlowRun) -> dict[str, Any]:
         assert run.state is not None
@@ -222,8 +220,7 @@ def test_what_arrives_starts_what_is_made_from_it_for_the_partitions_that_arrive
         arrives(7)
         first, second = wait("the refresh that follows a file", lambda: ended(2), [log])
     finally:
-        worker.terminate()
-        worker.wait(60)
+        end(worker)
     assert [str(run.state.message).partition(";")[0] for run in (first, second) if run.state is not None] == [
         "120 rows of 2 assets in 2 steps",
         "2 rows of 2 assets in 2 steps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -40,6 +41,16 @@ def eventually(
             pytest.fail(f"waited in vain for {what}; last found {found!r}\n{told()}")
         time.sleep(every)
     return found
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Ask a process to end, and end it where it doesn't in time: the next test is not to find it."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def task_runs(client: SyncPrefectClient, flow_run: object, names: Iterable[str]) -> dict[str, TaskRun]:
