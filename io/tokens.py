@@ -175,13 +175,13 @@ def _each_token(column: pl.Expr, of: Callable[[object], str | None]) -> pl.Expr:
     """Ask for the token of each different value; null where there is none."""
 
     def each(values: pl.Series) -> pl.Series:
+        # By a name of ours: polars takes that of a series for a pattern, if it looks like one.
+        name, values = values.name, values.alias("value")
         different = values.drop_nulls().unique()
         tokens = pl.Series([of(value) for value in different], dtype=pl.String)
         if len(different) == 1 and not values.null_count():  # as where rows come in order
-            return tokens.new_from_index(0, len(values))
-        # By a name of ours: polars takes that of a series for a pattern, if it looks like one.
-        found = values.alias("value").replace_strict(different, tokens, default=None, return_dtype=pl.String)
-        return found.alias(values.name)
+            return tokens.new_from_index(0, len(values)).alias(name)
+        return values.replace_strict(different, tokens, default=None, return_dtype=pl.String).alias(name)
 
     return column.map_batches(each, return_dtype=pl.String, is_elementwise=True)
 

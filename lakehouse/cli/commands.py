@@ -495,6 +495,9 @@ def show(
 
     lake = _lake()
     found = lake.graph[asset]
+    if found.external:
+        hint = f"lakehouse status {found.key}"
+        raise LakehouseError(f"{found.key} is external: its rows are others', and are not read here", hint=hint)
     wanted = asked(partitions, partition)
     chosen = None if wanted is None else found.partitions.select(wanted, now=lake.present())
     frame = _held_rows(lake, found, chosen) if quarantined else _rows(lake, found, chosen)

@@ -62,12 +62,14 @@ def _of(one: AssetStatus, pieces: Iterable[Piece]) -> Iterator[Notice]:
     for piece in pieces:
         part, which = piece.partitions, which_of(asset, piece.partitions)
         refresh = ("build it", build("refresh", asset.key, part))
+        # The cause may lie in what it is made from, which is looked at, too.
+        repair = ("once the cause is repaired", build("refresh", f"+{asset.key}", part))
         match piece.state:
             case State.FAILED:
-                commands = [("once the cause is repaired", refresh[1])]
+                commands = [repair]
             case State.HELD:
                 look = ("look at the rows", command("lakehouse", "show", asset.key, "--quarantined", *_named(part)))
-                commands = [look, ("once the cause is repaired", refresh[1])]
+                commands = [look, repair]
             case State.STALE:
                 commands = [refresh]
             case State.WAITING:

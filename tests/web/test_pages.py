@@ -28,9 +28,9 @@ def test_what_needs_attention_comes_first_with_the_command_that_repairs_it(
     page = read(pages.overview(look))
     words = [tag.text for tag in page.all("span", "pill")]
     assert words == ["failed", "held back", "warning"]
-    assert "lakehouse refresh bronze.events --partitions 2013-01-09" in page.commands
+    assert "lakehouse refresh +bronze.events --partitions 2013-01-09" in page.commands
     assert "lakehouse show silver.clean --quarantined --partitions 2013-01-03" in page.commands
-    assert "lakehouse refresh silver.clean --partitions 2013-01-03" in page.commands
+    assert "lakehouse refresh +silver.clean --partitions 2013-01-03" in page.commands
     assert "lakehouse materialize silver.clean+ --partitions 2013-01-08" in page.commands
     assert "the source is down" in page.text
     assert page.html.index("Needs attention") < page.html.index('class="graph"') < page.html.index('class="assets"')
@@ -97,7 +97,7 @@ def test_a_partition_says_what_it_was_made_from_and_went_into(look: Look, pages:
     assert [tag.text for tag in page.all("span", "word") if tag.text == "passed"] == ["passed"] * 2
     page = read(pages.partition(look, asset, asset.partitions.parse("2013-01-03")))
     assert "Nothing that is there" in page.text
-    assert "lakehouse refresh silver.clean --partitions 2013-01-03" in page.commands
+    assert "lakehouse refresh +silver.clean --partitions 2013-01-03" in page.commands
 
 
 def test_a_partition_whose_input_has_changed_says_so(lake: Lakehouse, spoil: Any, pages: Pages, read: Read) -> None:
