@@ -83,7 +83,9 @@ def stage(attempt: Attempt, made: Rows | Sent, todo: PartitionSet) -> Candidate:
         StorageError: they can't be written
     """
     there = kept_before(attempt, todo)
-    staged, dtypes = write(attempt.asset, attempt.table, made, todo, new_id(), run=attempt.run.id, there=there)
+    id = new_id()
+    with discarding_on_error(attempt.table, id):
+        staged, dtypes = write(attempt.asset, attempt.table, made, todo, id, run=attempt.run.id, there=there)
     return take_staged(attempt, staged, dtypes, todo)
 
 
@@ -153,8 +155,7 @@ def _write(
                 )
         rows = [(part, place(asset, frame, dtypes, part if len(rows) > 1 else None)) for part, frame in rows]
     frame = rows[0][1] if len(rows) == 1 else pl.concat([frame for _, frame in rows])
-    with discarding_on_error(table, id):
-        return replace(table.stage(frame, id), files=files), dtypes
+    return replace(table.stage(frame, id), files=files), dtypes
 
 
 def take_staged(attempt: Attempt, staged: Staged, dtypes: Mapping[str, Any], todo: PartitionSet) -> Candidate:

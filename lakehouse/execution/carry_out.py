@@ -41,7 +41,7 @@ from lakehouse.errors import (
     describe,
     panics_raised,
 )
-from lakehouse.execution.candidate import discarding_on_error, write
+from lakehouse.execution.candidate import discard, discarding_on_error, write
 from lakehouse.execution.compute import Call, Reading, Work, call_function
 from lakehouse.execution.divide import blames_partitions
 from lakehouse.io.dtypes import dtypes_to_text
@@ -127,8 +127,12 @@ def carry_out(uri: str, options: Mapping[str, str] | None = None, *, alone: bool
                 staged, dtypes = write(asset, found, made, work.todo, attempt, run=order.run, there=there)
     except BaseException as error:
         known = _known(order, error)
-        with suppress(StorageError, ComputeError):
-            leave(Fault.of(known, shared=not blames_partitions(known)))
+        # What is staged beside the order goes with it once whoever gave it has read why; if he has gone, it goes here.
+        try:
+            with suppress(StorageError):
+                leave(Fault.of(known, shared=not blames_partitions(known)))
+        except ComputeError:
+            discard(table, attempt)
         if known is error or not isinstance(error, Exception | _Overdue):
             raise
         raise known from error

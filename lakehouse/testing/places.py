@@ -7,9 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -66,7 +67,7 @@ def numbers(
     context.logger.info("making %s", ", ".join(days))
     for day in days:
         _happen(told.get(day, ""), day, path.with_name("pid"))
-    return pl.LazyFrame(
+    rows = pl.LazyFrame(
         {
             "date": [date(2020, 1, 1) if told.get(day) == "outside" else date.fromisoformat(day) for day in days],
             "n": pl.Series([None if told.get(day) == "null" else int(day[-2:]) for day in days], dtype=pl.UInt8),
@@ -74,6 +75,8 @@ def numbers(
             "size": pl.Series(["large" for _ in days], dtype=pl.Enum(["small", "large"])),
         }
     )
+    late = [day for day in days if told.get(day) == "raise late"]
+    return rows.map_batches(partial(_too_late, late)) if late else rows
 
 
 @bronze(partitions=daily, compute=Process())
@@ -97,6 +100,10 @@ def read(letters: RawFiles) -> pl.LazyFrame:
 def doubled(numbers: Annotated[pl.LazyFrame, Numbers]) -> pl.LazyFrame:
     """Twice as much."""
     return numbers.with_columns(pl.col("n") * 2)
+
+
+def _too_late(days: Sequence[str], rows: pl.DataFrame) -> pl.DataFrame:
+    raise ValueError(f"the source broke off at {', '.join(days)}")
 
 
 def _happen(what: str, day: str, pid: Path) -> None:
@@ -290,6 +297,14 @@ class PlaceConformance:
         assert 'raise ValueError(f"the source answered 503' in traced
         (failed,) = [f for f in run.facts if f.status is Status.FAILED]
         assert "the source answered 503 for 2013-01-02" in failed.reason
+        assert self.left(lake) == []
+
+    def test_what_computing_the_rows_raises_arrives_too(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
+        self.tell(tmp_path, {"2013-01-02": "raise late"})
+        run = self.run(lake)
+        assert list(run.published("bronze.numbers")) == ["2013-01-01", "2013-01-03", "2013-01-04"]
+        (result,) = run.results
+        assert "the source broke off at 2013-01-02" in str(result.error)
         assert self.left(lake) == []
 
     def test_what_lies_in_no_partition_is_found_here(self, lake: PlacedLakehouse, tmp_path: Path) -> None:
