@@ -16,6 +16,7 @@ from botocore import exceptions as aws
 from botocore.config import Config
 
 from lakehouse.compute.order import Order
+from lakehouse.compute.patience import OUTAGE, patiently
 from lakehouse.compute.place import Stop
 from lakehouse.definitions import compute
 from lakehouse.errors import ComputeCancelled, ComputeError
@@ -30,9 +31,6 @@ _SLOWEST = 15.0
 _GRACE = 60.0
 """Seconds after the deadline, by which Glue has to know that the run has ended."""
 
-_OUTAGE = 300.0
-"""Seconds that Glue may be away while a run is started or followed."""
-
 _FULL: Final = ("ConcurrentRunsExceededException", "ResourceNumberLimitExceededException")
 """What Glue says where a run has to wait for others to end."""
 
@@ -40,6 +38,7 @@ _AWAY: Final = ("InternalServiceException", "OperationTimeoutException", "Servic
 _NOT_YET: Final = ("STARTING", "WAITING")
 _UNDER_WAY: Final = (*_NOT_YET, "RUNNING", "STOPPING")
 _REFUSED: Final = (aws.NoCredentialsError, aws.NoRegionError, aws.ParamValidationError, aws.ProfileNotFound)
+_ERRORS: Final = (aws.ClientError, aws.BotoCoreError)
 _LOGS: Final = "/aws-glue/jobs/error"
 
 T = TypeVar("T")
@@ -122,14 +121,14 @@ class _Following:
                 # One that was started without our hearing of it would do the same work beside the other.
                 run = self._started() if unanswered else None
                 run = run or str(self.client.start_job_run(**asked)["JobRunId"])
-            except (aws.ClientError, aws.BotoCoreError) as error:
+            except _ERRORS as error:
                 if _code(error) in _FULL:
                     if waited > self.job.pending:
                         raise self._never_its_turn(error, waited) from error
                     if not waiting:
                         log.info("%s waits for its turn in %s: %s", self.order.title, self.job, cause(error))
                     waiting = True
-                elif _is_away(error) and waited <= _OUTAGE:
+                elif _is_away(error) and waited <= OUTAGE:
                     unanswered = True
                     log.debug("%s: Glue is away: %s", self.order.title, cause(error))
                 else:
@@ -184,16 +183,15 @@ class _Following:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask Glue; while it is away, ask again."""
-        began, pause = time.monotonic(), 1.0
-        while True:
-            try:
-                return ask()
-            except (aws.ClientError, aws.BotoCoreError) as error:
-                if not _is_away(error) or time.monotonic() - began > _OUTAGE:
-                    raise self._refused(error) from error
-                log.debug("%s: Glue is away: %s", self.order.title, cause(error))
-            self._pause(pause)
-            pause = min(2 * pause, _SLOWEST)
+
+        def away(error: Exception) -> bool:
+            log.debug("%s: asked Glue: %s", self.order.title, cause(error))
+            return _is_away(error)
+
+        try:
+            return patiently(ask, away, self._pause, _ERRORS)
+        except _ERRORS as error:
+            raise self._refused(error) from error
 
     def _pause(self, seconds: float) -> None:
         why = self.stop.wait(seconds)

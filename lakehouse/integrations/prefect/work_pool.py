@@ -22,6 +22,7 @@ from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
 
 from lakehouse.compute.order import Order
+from lakehouse.compute.patience import patiently
 from lakehouse.compute.place import Stop
 from lakehouse.definitions import compute
 from lakehouse.errors import ComputeCancelled, ComputeError, EngineError, count, describe
@@ -47,8 +48,7 @@ _SUBMISSIONS = 3
 _NOT_STARTED = ("Failed to submit flow run to infrastructure", "Flow run could not start")
 """What workers say where nothing was started."""
 
-_OUTAGE = 300.0
-"""Seconds that the API may be away while a run is submitted or followed."""
+_ERRORS: Final = (httpx.TransportError, PrefectHTTPStatusError)
 
 T = TypeVar("T")
 
@@ -215,22 +215,23 @@ class _Following:
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask the API; while it is away, ask again."""
-        began, pause = time.monotonic(), 1.0
-        while True:
-            try:
-                return ask()
-            except (httpx.TransportError, PrefectHTTPStatusError) as error:
-                away = not isinstance(error, PrefectHTTPStatusError) or error.response.status_code >= 429
-                if not away or time.monotonic() - began > _OUTAGE:
-                    raise ComputeError(
-                        f"{self.order.title}: Prefect at {PREFECT_API_URL.value()} "
-                        f"{'is away' if away else 'refuses'}: {_said(error)}"
-                    ) from error
-                log.debug("%s: Prefect is away: %s", self.order.title, describe(error))
-            why = self.stop.wait(pause)
+
+        def away(error: Exception) -> bool:
+            log.debug("%s: asked Prefect: %s", self.order.title, describe(error))
+            return _is_away(error)
+
+        def pause(seconds: float) -> None:
+            why = self.stop.wait(seconds)
             if why is not None:
                 raise ComputeCancelled(f"{self.order.title}: given up while Prefect was away: {why}")
-            pause = min(2 * pause, 15.0)
+
+        try:
+            return patiently(ask, away, pause, _ERRORS)
+        except _ERRORS as error:
+            raise ComputeError(
+                f"{self.order.title}: Prefect at {PREFECT_API_URL.value()} "
+                f"{'is away' if _is_away(error) else 'refuses'}: {_said(error)}"
+            ) from error
 
     @contextmanager
     def _cancelling(self, run: FlowRun) -> Iterator[None]:
@@ -302,6 +303,11 @@ _BEAT = "prefect.flow-run.heartbeat"
 def _is_lasting(message: str) -> bool:
     """Whether what kept a worker from starting something is there the next time as well."""
     return any(word in message for word in ("ClientException", "InvalidParameter", "ValidationError", "not found"))
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the same request may get another answer in a while."""
+    return not isinstance(error, PrefectHTTPStatusError) or error.response.status_code >= 429
 
 
 def _said(error: Exception) -> str:
