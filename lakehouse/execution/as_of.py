@@ -9,7 +9,7 @@ from lakehouse.errors import StorageError
 from lakehouse.execution.home import load
 from lakehouse.lineage import AssetState, Status
 from lakehouse.lineage.table_log import facts_in_log
-from lakehouse.lineage.unchanged import Asked, same_until
+from lakehouse.lineage.unchanged import Asked, unchanged
 from lakehouse.partitions import PartitionSet
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def load_as_of(table: TableReader, asset: Asset, partitions: PartitionSet | None
         forgotten = asset.partitions.union(part for part, fact in then.gone if fact.status is Status.FORGOTTEN)
         partitions = asset.partitions.possible(then.present | forgotten)
     known = partitions.partitions
-    (found,) = same_until(known, log, [Asked(version, partitions)], there.others, exact=there.undigested)
+    (found,) = unchanged(known, log, [Asked(version, partitions)], there.others, exact=there.undigested)
     lies: dict[int, list[PartitionSet]] = {}
     for part, until in found:
         for span in part.spans:

@@ -22,7 +22,7 @@ class Asked:
 
     Parameters:
         version: the version
-        partitions: which partitions, by the keys that they have now
+        partitions: which partitions, by the keys that they had then
     """
 
     version: int
@@ -41,7 +41,7 @@ def unchanged(
     *,
     exact: bool = False,
 ) -> list[list[Until]]:
-    """Until which version rows stayed what they were at a version.
+    """Until which version rows stayed what they were at a version: until they got another key, at the longest.
 
     Parameters:
         partitions: how the asset is partitioned
@@ -53,15 +53,40 @@ def unchanged(
     Returns:
         for each that was asked, in its order, the partitions that changed at the same version, or never
     """
+    found: list[list[Until]] = [[] for _ in asked]
+    left = [one.partitions for one in asked]
+    for rename in sorted((fact for fact in facts if fact.renamed), key=order_of):
+        version = order_of(rename)[0]
+        keys = renamed_since(partitions, [rename], version - 1)
+        here = [n for n, one in enumerate(asked) if one.version < version and left[n] & keys]
+        before = [fact for fact in facts if order_of(fact)[0] < version]
+        older = [Asked(asked[n].version, left[n] & keys) for n in here]
+        then = _unchanged(partitions, before, older, [v for v in others if v < version], exact)
+        for n, parts in zip(here, then, strict=True):
+            found[n] += [(part, version - 1 if until is None else until) for part, until in parts]
+            left[n] = left[n] - keys
+    never = [Asked(one.version, part) for one, part in zip(asked, left, strict=True)]
+    for parts, more in zip(found, _unchanged(partitions, facts, never, others, exact), strict=True):
+        parts += more
+    return found
+
+
+def _unchanged(
+    partitions: Partitions, facts: Collection[Fact], asked: Sequence[Asked], others: Collection[int], exact: bool
+) -> list[list[Until]]:
+    """The same of partitions that have the keys now that they had at the version."""
     kept = Meaning.of(partitions, facts).kept(list(facts))
     newest_first = sorted(rows_of(under_new_keys(kept)), key=order_of, reverse=True)
     changes: list[tuple[int, tuple[tuple[int, int], ...]]] = [(version, ((-_FAR, _FAR),)) for version in others]
+    by_others = sorted(others)
     for place, fact in enumerate(newest_first):
+        made = order_of(fact)[0]
         # What something else did in between isn't what it was compared with.
-        differs = not fact.renamed and (exact or any((fact.compared or 0) < v < order_of(fact)[0] for v in others))
-        changed = partitions.from_pairs(fact.partitions) if differs else changed_by(partitions, newest_first, place)
+        between = bisect_right(by_others, fact.compared or 0) < bisect_left(by_others, made)
+        anew = (exact or between) and not fact.renamed
+        changed = partitions.from_pairs(fact.partitions) if anew else changed_by(partitions, newest_first, place)
         if changed:
-            changes.append((order_of(fact)[0], changed.spans))
+            changes.append((made, changed.spans))
     changes.sort(reverse=True)
     next_change, at = _Latest(), 0
     found: list[list[Until]] = [[] for _ in asked]
@@ -76,46 +101,6 @@ def unchanged(
             for low, high, version in next_change.within(span):
                 parts.setdefault(None if version is None else version - 1, []).append((low, high))
         found[number] = [(PartitionSet(partitions, tuple(spans)), until) for until, spans in parts.items()]
-    return found
-
-
-def same_until(
-    partitions: Partitions,
-    facts: Collection[Fact],
-    asked: Sequence[Asked],
-    others: Collection[int] = (),
-    *,
-    exact: bool = False,
-) -> list[list[Until]]:
-    """As [unchanged][], by the keys that partitions had at the version: until one got another key, at the longest.
-
-    Parameters:
-        partitions: how the asset is partitioned
-        facts: what its table's log tells
-        asked: of which partitions, at which version, by the keys that they had then
-        others: the versions that something else has made
-        exact: see [unchanged][]
-    """
-    fixed = [Asked(one.version, one.partitions - renamed_since(partitions, facts, one.version)) for one in asked]
-    found = unchanged(partitions, facts, fixed, others, exact=exact)
-    renames = sorted(((order_of(f)[0], f) for f in facts if f.renamed), key=lambda one: one[0])
-    for one, never, parts in zip(asked, fixed, found, strict=True):
-        left = one.partitions - never.partitions
-        for version, rename in renames:
-            if not left:
-                break
-            if version <= one.version:
-                continue
-            keys = (key for pair in rename.renamed for key in pair)
-            here = left & partitions.union(partitions.from_pairs([(key, key)]) for key in keys)
-            if not here:
-                continue
-            left = left - here
-            before = [fact for fact in facts if order_of(fact)[0] < version]
-            (then,) = unchanged(
-                partitions, before, [Asked(one.version, here)], [v for v in others if v < version], exact=exact
-            )
-            parts.extend((part, version - 1 if until is None else until) for part, until in then)
     return found
 
 

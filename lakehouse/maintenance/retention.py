@@ -16,7 +16,7 @@ from lakehouse.errors import LakehouseError, StepError, StorageError, count
 from lakehouse.lineage.reads import Read
 from lakehouse.lineage.state import superseded
 from lakehouse.lineage.table_log import facts_in_log
-from lakehouse.lineage.unchanged import Asked, same_until
+from lakehouse.lineage.unchanged import Asked, unchanged
 from lakehouse.maintenance.changes import Action, Change
 from lakehouse.maintenance.wording import files_of
 from lakehouse.maintenance.workspace import KnownAsset, Workspace
@@ -211,7 +211,7 @@ def _pins(asset: Asset, known: KnownAsset, there: Inventory, reads: Mapping[int,
             pins.append(_Pin(version, None))
             continue
         asked.append(Asked(version, partitions.from_pairs(pairs)))
-    until_when = same_until(partitions, log, asked, there.others, exact=there.undigested)
+    until_when = unchanged(partitions, log, asked, there.others, exact=there.undigested)
     for one, found in zip(asked, until_when, strict=True):
         for part, until in found:
             if until is not None:
