@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from harness import Subject, Watch
+from recorded import Recorded
 
 from lakehouse import AssetGraph, Daily, bronze, gold, silver
 from lakehouse.lineage import Fact, InputPin, Status
@@ -41,22 +41,6 @@ def top(clean: pl.LazyFrame) -> pl.LazyFrame: ...
 GRAPH = AssetGraph([raw, clean, top])
 
 subject = Subject(sizes=(30, 1_000, 5_000, 10_000), smoke=(3,))
-
-
-class Recorded:
-    """A table of which lineage knows everything."""
-
-    uri = "table"
-
-    def __init__(self, newest: list[Fact]) -> None:
-        self.newest = newest
-
-    def publications(self, *, after: int | None = None) -> list[Any]:
-        from lakehouse.io import Publication
-
-        return [
-            Publication(version=fact.version or 0, payload=f'[{{"id":"{fact.id}"}}]', mark="") for fact in self.newest
-        ]
 
 
 def facts(number: int) -> list[Fact]:

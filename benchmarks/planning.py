@@ -19,6 +19,7 @@ from typing import Annotated, Any
 
 import polars as pl
 from harness import Subject, Watch
+from recorded import Recorded
 
 from lakehouse import Asset, AssetGraph, Every, From, bronze, silver
 from lakehouse.lineage import AssetState, Fact, InputPin, Status
@@ -96,22 +97,6 @@ def scattered(graph: AssetGraph) -> Iterator[Fact]:
         way = chance.choice(ways)
         asset = raw if way is Status.PUBLISHED else clean
         yield fact(number, asset, part, way, **({"reason": "by chance"} if way is not Status.PUBLISHED else {}))
-
-
-class Recorded:
-    """A table of which lineage knows everything."""
-
-    uri = "table"
-
-    def __init__(self, newest: list[Fact]) -> None:
-        self.newest = newest
-
-    def publications(self, *, after: int | None = None) -> list[Any]:
-        from lakehouse.io import Publication
-
-        return [
-            Publication(version=fact.version or 0, payload=f'[{{"id":"{fact.id}"}}]', mark="") for fact in self.newest
-        ]
 
 
 def look(graph: AssetGraph, store: SqliteLineage) -> Snapshot:
